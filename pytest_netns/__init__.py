@@ -1,0 +1,99 @@
+"""Networks for tests: Linux network namespaces, built in milliseconds, gone without a trace.
+
+General layout, imports pointing strictly downward:
+
+* what a test declares: `records`, `topology` (pure data)
+* what the kernel is told: ``_plan`` (pure), ``_netlink``, ``_switches``, `builder`
+* what a test gets: `network`, `namespace`, `process`, `interface`
+* how pytest sees it: `plugin`, `fixtures`, `markers`
+
+Names are imported when first used: a test run without networks pays nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .errors import (
+        ClosedError,
+        CommandError,
+        CommandTimeout,
+        DuplicateName,
+        InvalidAddress,
+        InvalidName,
+        KernelError,
+        MissingFeature,
+        MissingProgram,
+        MissingTool,
+        NamespaceRestoreError,
+        NetnsError,
+        PrivilegeError,
+        ProcessEnded,
+        TeardownError,
+        TopologyError,
+        UnknownName,
+        UnsupportedError,
+        WaitTimeout,
+    )
+    from .interface import Interface, NeighbourEntry, RouteEntry, Statistics
+    from .manager import NetworkManager, build
+    from .namespace import NetworkNamespace
+    from .network import Network
+    from .ping import PingResult
+    from .process import Process
+    from .records import Bridge, Namespace, Neighbour, Route, Veth
+    from .task import Task
+    from .topology import Topology
+
+_HOMES = {
+    "errors": (
+        "ClosedError",
+        "CommandError",
+        "CommandTimeout",
+        "DuplicateName",
+        "InvalidAddress",
+        "InvalidName",
+        "KernelError",
+        "MissingFeature",
+        "MissingProgram",
+        "MissingTool",
+        "NamespaceRestoreError",
+        "NetnsError",
+        "PrivilegeError",
+        "ProcessEnded",
+        "TeardownError",
+        "TopologyError",
+        "UnknownName",
+        "UnsupportedError",
+        "WaitTimeout",
+    ),
+    "interface": ("Interface", "NeighbourEntry", "RouteEntry", "Statistics"),
+    "manager": ("NetworkManager", "build"),
+    "namespace": ("NetworkNamespace",),
+    "network": ("Network",),
+    "ping": ("PingResult",),
+    "process": ("Process",),
+    "records": ("Bridge", "Namespace", "Neighbour", "Route", "Veth"),
+    "task": ("Task",),
+    "topology": ("Topology",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [  # noqa: PLE0604  # every name is one of _HOMES, which a test checks
+    *sorted(_HOME_OF)
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+    globals()[name] = value  # the next time it is an ordinary attribute
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME_OF})

@@ -1,0 +1,124 @@
+"""Parsing of addresses, networks and link-layer addresses, with errors that say why."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+
+from .errors import InvalidAddress
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+InterfaceAddress = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+
+_LLADDR = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+
+
+def parse_address(text: object, what: str) -> Address:
+    """Return the address that `text` is, or raise `InvalidAddress`."""
+    try:
+        address = ipaddress.ip_address(_stripped(text, what))
+    except ValueError as error:
+        raise InvalidAddress(f"{what}: {text!r} is not an IPv4 or IPv6 address") from error
+    if "%" in str(address):
+        raise InvalidAddress(f"{what}: {text!r} has a scope; name the interface instead")
+    return address
+
+
+def parse_network(text: object, what: str) -> Network:
+    """Return the network that `text` is; host bits must be zero."""
+    try:
+        return ipaddress.ip_network(_stripped(text, what))
+    except ValueError as error:
+        raise InvalidAddress(f"{what}: {text!r} is not a network: {_why(text)}") from error
+
+
+def parse_interface_address(text: object, what: str) -> InterfaceAddress:
+    """Return the address with prefix that `text` is, if a host can have it."""
+    stripped = _stripped(text, what)
+    try:
+        parsed = ipaddress.ip_interface(stripped)
+    except ValueError as error:
+        raise InvalidAddress(
+            f"{what}: {text!r} is not an address with a prefix, such as '10.0.0.1/24'"
+        ) from error
+    if "/" not in stripped:
+        raise InvalidAddress(
+            f"{what}: {text!r} has no prefix; write {stripped + '/24'!r}"
+            if parsed.version == 4
+            else f"{what}: {text!r} has no prefix; write {stripped + '/64'!r}"
+        )
+    _check_host(parsed, text, what)
+    return parsed
+
+
+def _check_host(parsed: InterfaceAddress, text: object, what: str) -> None:
+    address, network = parsed.ip, parsed.network
+    if "%" in str(address):
+        raise InvalidAddress(f"{what}: {text!r} has a scope; an interface needs none")
+    if address.is_multicast or address.is_unspecified:
+        raise InvalidAddress(f"{what}: {text!r} is not the address of one host")
+    if network.num_addresses > 2 and address == network.network_address:
+        raise InvalidAddress(
+            f"{what}: host bits are missing in {text!r}, which is the network itself; "
+            f"its first host is '{network.network_address + 1}/{network.prefixlen}'"
+        )
+    if (
+        parsed.version == 4
+        and network.num_addresses > 2
+        and address == network.broadcast_address
+    ):
+        raise InvalidAddress(f"{what}: {text!r} is the broadcast address of {network}")
+
+
+def parse_lladdr(text: object, what: str) -> str:
+    """Return `text` in lower case if it is the MAC address of one station."""
+    lladdr = _stripped(text, what).lower().replace("-", ":")
+    if not _LLADDR.fullmatch(lladdr):
+        raise InvalidAddress(
+            f"{what}: {text!r} is not a MAC address such as '02:00:00:00:00:01'"
+        )
+    if int(lladdr[:2], 16) & 1:
+        raise InvalidAddress(f"{what}: {text!r} is a multicast MAC address")
+    if lladdr == "00:00:00:00:00:00":
+        raise InvalidAddress(f"{what}: {text!r} is not the address of one station")
+    return lladdr
+
+
+def canonical_addresses(value: object, what: str) -> tuple[str, ...]:
+    """Return one address or a sequence of them as a tuple of canonical text."""
+    return tuple(str(parse_interface_address(text, what)) for text in _several(value, what))
+
+
+def canonical_subnets(value: object, what: str) -> tuple[str, ...]:
+    """Return one subnet, or one of each family, as a tuple of canonical text."""
+    networks = [parse_network(text, what) for text in _several(value, what)]
+    if len({network.version for network in networks}) != len(networks):
+        raise InvalidAddress(f"{what}: at most one subnet of each family, not {value!r}")
+    return tuple(map(str, networks))
+
+
+def _several(value: object, what: str) -> tuple[object, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return (value,)
+    if isinstance(value, (bytes, dict)):
+        raise InvalidAddress(f"{what}: {value!r} is not a str or a sequence of them")
+    return tuple(value)
+
+
+def _stripped(value: object, what: str) -> str:
+    # ipaddress objects are welcome; numbers would be taken for addresses by accident
+    if isinstance(value, (int, float, bytes)) or value is None:
+        raise InvalidAddress(f"{what}: {value!r} is not an address")
+    return str(value).strip()
+
+
+def _why(text: object) -> str:
+    try:
+        network = ipaddress.ip_network(str(text).strip(), strict=False)
+    except ValueError:
+        return "write it as '10.0.0.0/24' or 'fd00::/64'"
+    return f"it has host bits set; the network is {str(network)!r}"

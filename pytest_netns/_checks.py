@@ -1,0 +1,98 @@
+"""What makes sense only in the whole: routes, gateways and neighbours of a layout."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from ._addresses import Network
+from ._layout import Interface, Layout
+from .errors import DuplicateName, InvalidAddress, UnknownName
+from .records import Namespace, Neighbour, Record, Route
+
+
+def check_layout(layout: Layout, namespaces: list[Namespace]) -> None:
+    """Check what `namespaces` say about their interfaces.
+
+    Raises:
+        UnknownName: A route or neighbour names an interface that is not there.
+        InvalidAddress: A gateway is off every connected network, or a source
+            address is not the namespace's own.
+        DuplicateName: One route or neighbour is declared twice.
+    """
+    for namespace in namespaces:
+        interfaces = {one.ifname: one for one in layout.interfaces_of(namespace.name)}
+        _check_unique(namespace)
+        for route in namespace.routes:
+            _check_route(route, namespace, interfaces)
+        for neighbour in namespace.neighbours:
+            _check_dev(neighbour.dev, neighbour, namespace, interfaces)
+
+
+def _check_unique(namespace: Namespace) -> None:
+    routes = [(r.destination, r.family, r.metric, r.table) for r in namespace.routes]
+    neighbours = [(n.address, n.dev) for n in namespace.neighbours]
+    for keys, records in ((routes, namespace.routes), (neighbours, namespace.neighbours)):
+        for position, key in enumerate(keys):
+            if key in keys[:position]:  # type: ignore[operator]  # one list at a time
+                raise DuplicateName(
+                    f"namespace {namespace.name!r} has two records for one thing: "
+                    f"{records[keys.index(key)]!r} and {records[position]!r}"  # type: ignore[arg-type]
+                )
+
+
+def _check_route(
+    route: Route, namespace: Namespace, interfaces: dict[str, Interface]
+) -> None:
+    if route.dev is not None:
+        _check_dev(route.dev, route, namespace, interfaces)
+    where = f"{route!r} of namespace {namespace.name!r}"
+    own = {address.ip for one in interfaces.values() for address in one.addresses}
+    if route.source is not None and ipaddress.ip_address(route.source) not in own:
+        raise InvalidAddress(f"{where}: the source is not an address of the namespace")
+    if route.via is None:
+        return
+    gateway = ipaddress.ip_address(route.via)
+    if gateway in own:
+        raise InvalidAddress(f"{where}: the gateway is the namespace itself")
+    connected = _connected(namespace, interfaces, route.dev)
+    if gateway.is_link_local or any(gateway in network for network in connected):
+        return
+    known = ", ".join(map(str, connected)) or "none"
+    raise InvalidAddress(
+        f"{where}: gateway {gateway} is off every connected network"
+        f"{f' of {route.dev!r}' if route.dev else ''}; connected: {known}"
+    )
+
+
+def _connected(
+    namespace: Namespace, interfaces: dict[str, Interface], dev: str | None
+) -> list[Network]:
+    """List the networks that are reached without a gateway, on-link routes included."""
+    networks: list[Network] = [
+        address.network
+        for one in interfaces.values()
+        if dev in (None, one.ifname)
+        for address in one.addresses
+    ]
+    for route in namespace.routes:
+        if route.via is None and route.destination != "default" and dev in (None, route.dev):
+            networks.append(ipaddress.ip_network(route.destination))
+    return networks
+
+
+def _check_dev(
+    dev: str, record: Record, namespace: Namespace, interfaces: dict[str, Interface]
+) -> None:
+    if dev != "lo" and dev not in interfaces:
+        raise UnknownName.among(
+            dev, interfaces, what="interface", where=f"{record!r} of namespace {namespace.name!r}"
+        )
+
+
+def default_route_family(route: Route, interfaces: dict[str, Interface]) -> int:
+    """Return 4 or 6; a default route that names a device alone takes the device's family."""
+    if route.family is not None:
+        return route.family
+    device = interfaces.get(route.dev or "")
+    families = {address.version for address in device.addresses} if device else set()
+    return 6 if families == {6} else 4

@@ -1,0 +1,120 @@
+"""What a network has in the kernel, by the names that its records use."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import Callable, Iterator
+
+from . import _codec as codec
+from ._netlink import Refusal, RouteSocket
+from ._nsfile import NamespaceFile
+from ._switches import Switch, Switches
+
+LOOPBACK_INDEX = 1
+
+
+def first_free_index() -> int:
+    """Return the first index that is free in the calling thread's namespace.
+
+    A new one has more than the loopback interface where drivers such as ip_gre
+    put devices into every namespace; one in use has what its test made there.
+    """
+    return max(index for index, _ in socket.if_nameindex()) + 1
+
+
+class Fabric:
+    """The namespaces, switches and interfaces of one network.
+
+    Attributes:
+        files: The network namespaces, by name.
+        switches: The hidden bridges, by name.
+        indexes: The interface indexes, by (place, interface name).
+    """
+
+    def __init__(self, lender: Switches) -> None:
+        self.files: dict[str, NamespaceFile] = {}
+        self.switches: dict[str, Switch] = {}
+        self.indexes: dict[tuple[str, str], int] = {}
+        self._lender = lender
+        self._next_index: dict[str, int] = {}
+
+    def file_of(self, place: str) -> NamespaceFile:
+        """Return the namespace of a place, be it that of a hidden bridge."""
+        return self.files[place] if place in self.files else self.switches[place].file
+
+    @contextlib.contextmanager
+    def route_socket(self, place: str) -> Iterator[RouteSocket]:
+        """Give an rtnetlink socket inside a place, for the length of the block."""
+        if place in self.switches:
+            yield self.switches[place].socket
+            return
+        with self.files[place].entered(), RouteSocket() as route:
+            yield route
+
+    def new_index(self, place: str, ifname: str) -> int:
+        """Choose an index for a new interface, so that none has to be read back."""
+        if place in self.switches:
+            index = self.switches[place].next_port_index()
+        else:
+            index = self._next_index.get(place) or self._first_free_index(place)
+            self._next_index[place] = index + 1
+        self.indexes[place, ifname] = index
+        return index
+
+    def _first_free_index(self, place: str) -> int:
+        with self.files[place].entered():
+            return first_free_index()
+
+    def add_namespace(self, name: str, prepare: Callable[[], None]) -> None:
+        """Make a namespace, and call `prepare` inside."""
+
+        def prepare_and_look() -> None:
+            prepare()
+            self._next_index[name] = first_free_index()
+
+        self.files[name] = NamespaceFile.create(name, prepare_and_look)
+        self.indexes[name, "lo"] = LOOPBACK_INDEX
+
+    def master_index(self, place: str, bridge: str | None) -> int | None:
+        """Return the index of a port's bridge, None for what is no port."""
+        if bridge is None:
+            return None
+        if bridge in self.switches:
+            return self.switches[bridge].index
+        return self.indexes[place, bridge]
+
+    @contextlib.contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """Take back everything that came in the block, if the block fails."""
+        files, switches, indexes = set(self.files), set(self.switches), dict(self.indexes)
+        self._next_index.clear()
+        try:
+            yield
+        except BaseException:
+            for place, ifname in self.indexes.keys() - indexes.keys():
+                if place in files or place in switches:
+                    self._delete_link(place, self.indexes[place, ifname])
+            self.indexes = indexes
+            self._let_go(self.files.keys() - files, self.switches.keys() - switches)
+            raise
+
+    def close(self) -> None:
+        """Let go of all namespaces, and give the switches back."""
+        self._let_go(set(self.files), set(self.switches))
+
+    def _let_go(self, files: set[str], switches: set[str]) -> None:
+        for name in files:
+            self.files.pop(name).close()
+        # in the kernel their ports go with the namespaces at the other ends
+        for name in switches:
+            self._lender.give_back(self.switches.pop(name))
+
+    def _delete_link(self, place: str, index: int) -> None:
+        with self.route_socket(place) as route:
+            try:
+                route.apply([codec.delete_link(index)])
+            except Refusal as refusal:
+                if refusal.number != errno.ENODEV:  # never made, or gone with its peer
+                    raise

@@ -1,0 +1,173 @@
+"""What a thread of a namespace sees besides its network: /sys, /etc/hosts, host name.
+
+``ip netns exec`` does the same for one command (ip-netns(8)); here the first
+thread of a namespace does it once, and every child it starts inherits it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+
+from ._nsfile import NamespaceFile
+from ._syscalls import (
+    CLONE_FS,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWUTS,
+    MS_BIND,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_REC,
+    MS_SLAVE,
+    detach,
+    mount,
+    sethostname,
+    setns,
+    unshare,
+)
+from .errors import KernelError
+
+_SAFE = MS_NOSUID | MS_NODEV | MS_NOEXEC
+_THREAD = "/proc/thread-self/ns/"
+#: A directory that is there on any system, covered for a moment to hold files
+#: that no other process can see.
+_SCRATCH = "/tmp"  # noqa: S108  # a private tmpfs is mounted over it
+#: File systems below /sys that programs look for: a JVM or Go program reads its
+#: limits from the control groups.
+_BELOW_SYS = ("/sys/fs/cgroup", "/sys/fs/bpf")
+
+
+class Surroundings:
+    """The mount and UTS namespaces that go with a network namespace.
+
+    Args:
+        file: The network namespace.
+        hostname: Its host name.
+        texts: Returns the text of each file that it has of its own, by path.
+    """
+
+    def __init__(
+        self, file: NamespaceFile, hostname: str, texts: Callable[[], dict[str, str]]
+    ) -> None:
+        self._file = file
+        self._hostname = hostname
+        self._texts = texts
+        self._descriptors: dict[str, int] = {}
+        self._mnt = -1
+        self._uts = -1
+        self._lock = threading.Lock()
+
+    def arrive(self) -> None:
+        """Bring the calling thread in; it must stay there for good."""
+        with self._lock:
+            try:
+                setns(self._file.fd, CLONE_NEWNET)
+                if self._mnt < 0:
+                    self._make()
+                else:
+                    self._join()
+            except OSError as error:
+                if isinstance(error, KernelError):
+                    raise
+                raise KernelError(
+                    error.errno or 0,
+                    f"set up {error.filename or 'mounts'}",
+                    self._file.name,
+                ) from error
+
+    @property
+    def uts_inode(self) -> int | None:
+        """The kernel's number of the UTS namespace; None if there is none yet."""
+        return os.fstat(self._uts).st_ino if self._uts >= 0 else None
+
+    def rewrite(self) -> None:
+        """Write the files anew; those who have them open see it too."""
+        with self._lock:
+            if self._descriptors:
+                for path, text in self._texts().items():
+                    _overwrite(self._descriptors[path], text)
+
+    def close(self) -> None:
+        """Let go; the kernel takes all of it down when the last thread is gone."""
+        for fd in (*self._descriptors.values(), self._mnt, self._uts):
+            if fd >= 0:
+                os.close(fd)
+        self._descriptors.clear()
+        self._mnt = self._uts = -1
+
+    def _make(self) -> None:
+        unshare(CLONE_NEWNS | CLONE_NEWUTS)
+        # what we mount stays here; what the machine mounts still arrives
+        mount("", "/", "", MS_REC | MS_SLAVE)
+        sethostname(self._hostname)
+        self._bind_files()
+        _mount_sys()
+        self._mnt = os.open(_THREAD + "mnt", os.O_RDONLY | os.O_CLOEXEC)
+        self._uts = os.open(_THREAD + "uts", os.O_RDONLY | os.O_CLOEXEC)
+
+    def _join(self) -> None:
+        # a thread that shares its directory with others may not change mounts
+        unshare(CLONE_FS)
+        setns(self._mnt, CLONE_NEWNS)
+        setns(self._uts, CLONE_NEWUTS)
+
+    def _bind_files(self) -> None:
+        """Bind files that have no name anywhere over those that the namespace has."""
+        mount("tmpfs", _SCRATCH, "tmpfs", _SAFE, "mode=755")
+        try:
+            texts = self._texts()
+            missing = [path for path in texts if not os.path.exists(path)]
+            for directory in {os.path.dirname(path) for path in missing}:
+                _make_writable(directory)
+            for path, text in texts.items():
+                source = os.path.join(_SCRATCH, path.strip("/").replace("/", "-"))
+                fd = os.open(source, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                os.fchmod(fd, 0o644)  # whatever the umask is
+                self._descriptors[path] = fd
+                _overwrite(fd, text)
+                if path in missing:
+                    _replace_with_empty(path)
+                mount(source, path, "", MS_BIND)
+        finally:
+            detach(_SCRATCH)
+
+
+def _make_writable(directory: str) -> None:
+    """Lay an overlay over `directory`: to bind a file, there must be one."""
+    upper = os.path.join(_SCRATCH, "upper")
+    work = os.path.join(_SCRATCH, "work")
+    os.makedirs(upper, exist_ok=True)
+    os.makedirs(work, exist_ok=True)
+    layers = f"lowerdir={directory},upperdir={upper},workdir={work}"
+    mount("overlay", directory, "overlay", 0, layers)
+
+
+def _replace_with_empty(path: str) -> None:
+    if os.path.islink(path):
+        os.unlink(path)  # it leads nowhere
+    with open(path, "w", encoding="utf-8"):
+        pass
+
+
+def _mount_sys() -> None:
+    """Show this namespace's interfaces in /sys, and keep what is mounted below it."""
+    kept = {
+        path: os.open(path, os.O_PATH | os.O_CLOEXEC)
+        for path in _BELOW_SYS
+        if os.path.ismount(path)
+    }
+    try:
+        mount("sysfs", "/sys", "sysfs", _SAFE)
+        for path, fd in kept.items():
+            mount(f"/proc/thread-self/fd/{fd}", path, "", MS_BIND | MS_REC)
+    finally:
+        for fd in kept.values():
+            os.close(fd)
+
+
+def _overwrite(fd: int, text: str) -> None:
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, text.encode(), 0)

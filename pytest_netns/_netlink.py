@@ -1,0 +1,235 @@
+"""The only rtnetlink speaker: batches of requests, their acknowledgements, dumps.
+
+A netlink request is carried out while it is sent: when ``send()`` returns, the
+answers lie in the socket. So a batch is one system call, asks for a single
+acknowledgement (errors are reported in any case), and never waits.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+# include/uapi/linux/netlink.h
+NETLINK_ROUTE = 0
+_SOL_NETLINK = 270
+_NETLINK_EXT_ACK = 11
+_NETLINK_CAP_ACK = 10
+_NLMSG_ERROR = 2
+_NLMSG_DONE = 3
+_NLM_F_REQUEST = 0x1
+_NLM_F_ACK = 0x4
+_NLM_F_ACK_TLVS = 0x200
+_NLM_F_CAPPED = 0x100
+_NLM_F_DUMP = 0x300
+_NLM_F_DUMP_INTR = 0x10
+_NLMSGERR_ATTR_MSG = 1
+
+_HEADER = struct.Struct("=IHHII")
+_ERROR = struct.Struct("=i")
+
+#: A batch stays well below the send buffer (net.core.wmem_default is 208 KiB).
+_MAX_BATCH = 32 * 1024
+#: Every link that is read back costs about 2 KiB of the receive buffer.
+_MAX_REPLIES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal(Exception):
+    """The kernel refused one request of a batch.
+
+    Attributes:
+        number: The errno.
+        position: Which request of the batch it was.
+        detail: What the kernel says about it, or "".
+    """
+
+    number: int
+    position: int
+    detail: str
+
+
+class RouteSocket:
+    """An rtnetlink socket of the namespace that the calling thread is in when it is made.
+
+    It belongs to one thread at a time.
+    """
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE)
+        self._sequence = 0
+        # answers without the request, with the kernel's own words
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
+
+    def __enter__(self) -> RouteSocket:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def apply(self, requests: Sequence[bytearray]) -> None:
+        """Send `requests` in as few system calls as fit, in order.
+
+        The kernel goes on after a request that it refuses; the first refusal
+        is raised once it has seen the whole chunk.
+
+        Raises:
+            Refusal: One of them was refused.
+        """
+        start = 0
+        while start < len(requests):
+            end, size = start, 0
+            while end < len(requests) and (
+                end == start or size + len(requests[end]) <= _MAX_BATCH
+            ):
+                size += len(requests[end])
+                end += 1
+            self._apply_chunk(requests[start:end], start)
+            start = end
+
+    def _apply_chunk(self, requests: Sequence[bytearray], offset: int) -> None:
+        first = self._number(requests)
+        last = requests[-1]
+        _patch_flags(last, _NLM_F_ACK)
+        self._socket.send(b"".join(requests))
+        refusal: Refusal | None = None
+        final = first + len(requests) - 1
+        sequence = -1
+        while sequence != final:
+            for kind, flags, sequence, message in self._receive():
+                if kind != _NLMSG_ERROR:
+                    continue
+                (code,) = _ERROR.unpack_from(message, 16)
+                if code and refusal is None:
+                    detail = _extended_message(message, flags)
+                    refusal = Refusal(-code, offset + sequence - first, detail)
+        if refusal is not None:
+            raise refusal
+
+    def query(self, requests: Sequence[bytearray]) -> Iterator[bytes]:
+        """Send requests for single objects and yield each answer, in order.
+
+        Raises:
+            Refusal: One of them was refused.
+        """
+        for start in range(0, len(requests), _MAX_REPLIES):
+            chunk = requests[start : start + _MAX_REPLIES]
+            first = self._number(chunk)
+            self._socket.send(b"".join(chunk))
+            answers = 0
+            while answers < len(chunk):
+                for kind, flags, sequence, message in self._receive():
+                    answers += 1
+                    if kind == _NLMSG_ERROR:
+                        (code,) = _ERROR.unpack_from(message, 16)
+                        detail = _extended_message(message, flags)
+                        raise Refusal(-code, start + sequence - first, detail)
+                    yield message
+
+    def dump(self, request: bytearray) -> list[bytes]:
+        """Send a request for all objects of a kind and return them.
+
+        Raises:
+            Refusal: It was refused.
+        """
+        while True:
+            messages, interrupted = self._dump_once(request)
+            if not interrupted:  # else it changed meanwhile: ask again (netlink(7))
+                return messages
+
+    def _dump_once(self, request: bytearray) -> tuple[list[bytes], bool]:
+        self._number([request])
+        _patch_flags(request, _NLM_F_DUMP)
+        self._socket.send(request)
+        messages: list[bytes] = []
+        interrupted = False
+        while True:
+            for kind, flags, _, message in self._receive():
+                interrupted |= bool(flags & _NLM_F_DUMP_INTR)
+                if kind == _NLMSG_DONE:
+                    return messages, interrupted
+                if kind == _NLMSG_ERROR:
+                    (code,) = _ERROR.unpack_from(message, 16)
+                    raise Refusal(-code, 0, _extended_message(message, flags))
+                messages.append(message)
+
+    def _number(self, requests: Sequence[bytearray]) -> int:
+        first = self._sequence + 1
+        for request in requests:
+            self._sequence += 1
+            struct.pack_into("=I", request, 8, self._sequence)
+        return first
+
+    def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
+        """Yield (type, flags, sequence number, message) of one datagram."""
+        data, _, flags, _ = self._socket.recvmsg(1 << 17)
+        yield from split_messages(data)
+
+
+def split_messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """Yield (type, flags, sequence number, message) of each message in `data`.
+
+    Raises:
+        OSError: `data` is not a row of whole netlink messages.
+    """
+    offset = 0
+    while offset < len(data):
+        if len(data) - offset < _HEADER.size:
+            raise OSError(f"netlink: {len(data) - offset} stray bytes after a message")
+        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
+        if not _HEADER.size <= length <= len(data) - offset:
+            raise OSError(f"netlink: a message of {length} bytes does not fit")
+        yield kind, flags, sequence, data[offset : offset + length]
+        offset += (length + 3) & ~3
+
+
+def _patch_flags(request: bytearray, flags: int) -> None:
+    (before,) = struct.unpack_from("=H", request, 6)
+    struct.pack_into("=H", request, 6, before | flags | _NLM_F_REQUEST)
+
+
+def _extended_message(message: bytes, flags: int) -> str:
+    """Return the text that the kernel attached to an error, or "".
+
+    Source: include/uapi/linux/netlink.h, enum nlmsgerr_attrs.
+    """
+    if not flags & _NLM_F_ACK_TLVS:
+        return ""
+    offset = 16 + 4 + 16  # header, error code, header of the refused request
+    while offset + 4 <= len(message):
+        length, kind = struct.unpack_from("=HH", message, offset)
+        if length < 4:
+            break
+        if kind & 0x3FFF == _NLMSGERR_ATTR_MSG:
+            return message[offset + 4 : offset + length].rstrip(b"\0").decode(errors="replace")
+        offset += (length + 3) & ~3
+    return ""
+
+
+def strerror(refusal: Refusal) -> str:
+    """Return the refusal in words."""
+    return refusal.detail or os.strerror(refusal.number)
+
+
+def attributes(data: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Yield (type, payload) of each attribute in `data`, from `offset` on."""
+    while offset + 4 <= len(data):
+        length, kind = struct.unpack_from("=HH", data, offset)
+        if length < 4:
+            return
+        yield kind & 0x3FFF, data[offset + 4 : offset + length]
+        offset += (length + 3) & ~3

@@ -1,0 +1,42 @@
+"""Checksum and segmentation offload of an interface, through the ethtool ioctl."""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import socket
+import struct
+
+from .errors import KernelError
+
+# include/uapi/linux/sockios.h and ethtool.h
+_SIOCETHTOOL = 0x8946
+_SETTINGS = {
+    "tso": 0x1F,  # ETHTOOL_STSO
+    "gso": 0x24,  # ETHTOOL_SGSO
+    "gro": 0x2C,  # ETHTOOL_SGRO
+    "tx": 0x17,  # ETHTOOL_STXCSUM
+}
+
+
+def disable_offload(ifname: str, *, namespace: str, record: object) -> None:
+    """Let the calling thread's namespace compute all of a packet itself.
+
+    Equivalent to ``ethtool -K IFNAME tx off tso off gso off gro off``.
+
+    Raises:
+        KernelError: The kernel refuses.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
+        for setting, command in _SETTINGS.items():
+            # struct ethtool_value: the command and the new value, 0 for off
+            value = array.array("B", struct.pack("=II", command, 0))
+            address, _ = value.buffer_info()
+            try:
+                fcntl.ioctl(
+                    any_socket, _SIOCETHTOOL, struct.pack("16sP16x", ifname.encode(), address)
+                )
+            except OSError as error:
+                raise KernelError(
+                    error.errno, f"turn {setting} offload of {ifname!r} off", namespace, record
+                ) from error

@@ -1,0 +1,91 @@
+"""The system calls that Python lacks before 3.12: the only user of ctypes for them.
+
+All of them act on the calling thread alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+# include/uapi/linux/sched.h
+CLONE_FS = 0x00000200
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWNET = 0x40000000
+
+# include/uapi/linux/mount.h
+MS_NOSUID = 0x02
+MS_NODEV = 0x04
+MS_NOEXEC = 0x08
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_SLAVE = 0x80000
+MNT_DETACH = 2
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = (
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_ulong,
+    ctypes.c_char_p,
+)
+_libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
+_libc.sethostname.argtypes = (ctypes.c_char_p, ctypes.c_size_t)
+
+if hasattr(os, "setns"):
+    setns = os.setns
+    unshare = os.unshare
+else:
+    _setns = _libc.setns
+    _setns.argtypes = (ctypes.c_int, ctypes.c_int)
+    _unshare = _libc.unshare
+    _unshare.argtypes = (ctypes.c_int,)
+
+    def setns(fd: int, nstype: int = 0) -> None:
+        """Enter the namespace that `fd` refers to (setns(2))."""
+        if _setns(fd, nstype):
+            _raise_errno()
+
+    def unshare(flags: int) -> None:
+        """Leave shared namespaces for new ones (unshare(2))."""
+        if _unshare(flags):
+            _raise_errno()
+
+
+def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
+    """Attach a file system (mount(2))."""
+    if _libc.mount(
+        os.fsencode(source), os.fsencode(target), kind.encode(), flags, data.encode()
+    ):
+        _raise_errno(target)
+
+
+def detach(target: str) -> None:
+    """Take a file system out of sight, in use or not (umount2(2), MNT_DETACH)."""
+    if _libc.umount2(os.fsencode(target), MNT_DETACH):
+        _raise_errno(target)
+
+
+def sethostname(name: str) -> None:
+    """Set the host name of the thread's UTS namespace (sethostname(2))."""
+    raw = name.encode()
+    if _libc.sethostname(raw, len(raw)):
+        _raise_errno()
+
+
+def raise_in_thread(thread: int, exception: type[BaseException]) -> None:
+    """Raise `exception` in a thread of this interpreter at its next bytecode.
+
+    It does not end a system call that the thread is blocked in.
+    """
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread), ctypes.py_object(exception)
+    )
+
+
+def _raise_errno(filename: str | None = None) -> None:
+    number = ctypes.get_errno()
+    raise OSError(number, os.strerror(number), filename)

@@ -1,0 +1,59 @@
+"""Sysctls of the calling thread's network namespace: /proc/sys/net follows the thread."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from .errors import KernelError
+
+
+def path_of(key: str) -> str:
+    """Return the file of a sysctl, with the rule of sysctl(8) for separators.
+
+    The first separator decides: in ``net.ipv4.conf.eth0/1.mtu`` the slash
+    stands for a dot of the interface's name, in ``net/ipv4/...`` dots do.
+    """
+    dot, slash = key.find("."), key.find("/")
+    if slash == -1 or -1 < dot < slash:
+        key = key.translate({ord("."): "/", ord("/"): "."})
+    return f"/proc/sys/{key}"
+
+
+def write(key: str, value: str, *, namespace: str, record: object = None) -> None:
+    """Write one sysctl; equivalent to ``sysctl -w KEY=VALUE``.
+
+    Raises:
+        KernelError: There is no such sysctl here, or the value is refused.
+    """
+    try:
+        fd = os.open(path_of(key), os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, value.encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise KernelError(
+            error.errno or 0, f"set sysctl {key!r} to {value!r}", namespace, record
+        ) from error
+
+
+def write_present(settings: Iterable[tuple[str, str]]) -> None:
+    """Write those of `settings` that this kernel has."""
+    for key, value in settings:
+        path = path_of(key)
+        if os.path.exists(path):
+            write(key, value, namespace="")
+
+
+def read(key: str, *, namespace: str) -> str:
+    """Return the value of a sysctl; equivalent to ``sysctl -n KEY``.
+
+    Raises:
+        KernelError: There is no such sysctl here, or it cannot be read.
+    """
+    try:
+        with open(path_of(key), encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError as error:
+        raise KernelError(error.errno or 0, f"read sysctl {key!r}", namespace) from error

@@ -1,0 +1,208 @@
+"""Carries out a plan, step by step, and takes all of it back if one step fails."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+from collections.abc import Callable, Iterable
+from typing import cast
+
+from . import _codec as codec
+from . import _sysctl as sysctl
+from ._fabric import Fabric
+from ._netlink import Refusal
+from ._offload import disable_offload
+from ._plan import (
+    AddAddress,
+    AddBridge,
+    AddNeighbour,
+    AddRoute,
+    AddVeth,
+    CreateNamespace,
+    DisableOffload,
+    LendSwitch,
+    LinkStep,
+    Settle,
+    SetUp,
+    Step,
+    WriteSysctl,
+)
+from ._switches import NO_BRIDGE_NETFILTER, Switches, check_vlan_filtering
+from .errors import KernelError, MissingFeature, NetnsError, PrivilegeError
+from .interface import settle
+from .privileges import NEEDED_CAPABILITIES, explain
+
+
+class Builder:
+    """Brings a fabric to what a plan says.
+
+    Args:
+        fabric: What is there, and is added to.
+        switches: Where hidden bridges are borrowed.
+        check_cancelled: Called between the steps; raises to end the build.
+    """
+
+    def __init__(
+        self, fabric: Fabric, switches: Switches, check_cancelled: Callable[[], None]
+    ) -> None:
+        self._fabric = fabric
+        self._switches = switches
+        self._check_cancelled = check_cancelled
+
+    def build(self, steps: Iterable[Step]) -> None:
+        """Carry out `steps`; after an error nothing of them is left.
+
+        Raises:
+            KernelError: The kernel refuses.
+            PrivilegeError: It refuses for want of privilege.
+            MissingFeature: It does not know what it is asked for.
+        """
+        __tracebackhide__ = True
+        with self._fabric.all_or_nothing():
+            for (_, place), batch in itertools.groupby(steps, key=_batch_of):
+                self._check_cancelled()
+                self._carry_out(place, list(batch))
+            self._check_cancelled()
+
+    def _carry_out(self, place: str, batch: list[Step]) -> None:
+        match batch[0]:
+            case CreateNamespace() as step:
+                self._create_namespace(step)
+            case LendSwitch() as step:
+                self._lend_switch(step)
+            case Settle():
+                self._settle(place, cast("list[Settle]", batch))
+            case DisableOffload() | WriteSysctl():
+                self._adjust(place, cast("list[DisableOffload | WriteSysctl]", batch))
+            case _:
+                self._request(place, cast("list[LinkStep]", batch))
+
+    def _create_namespace(self, step: CreateNamespace) -> None:
+        def prepare() -> None:
+            for key, value in step.sysctls:
+                _write_sysctl(key, value, step)
+
+        try:
+            self._fabric.add_namespace(step.place, prepare)
+        except KernelError as error:
+            raise _explained(error, step) from error
+
+    def _lend_switch(self, step: LendSwitch) -> None:
+        try:
+            self._fabric.switches[step.place] = self._switches.borrow(step.bridge)
+        except KernelError as error:
+            raise _explained(error, step) from error
+
+    def _request(self, place: str, steps: list[LinkStep]) -> None:
+        """Send one batch of requests to the kernel."""
+        requests = [self._encode(step) for step in steps]
+        with self._fabric.route_socket(place) as route:
+            try:
+                route.apply(requests)
+            except Refusal as refusal:
+                step = steps[refusal.position]
+                error = KernelError(
+                    refusal.number, _action(step), place, step.record, refusal.detail
+                )
+                raise _explained(error, step) from refusal
+            for step in steps:
+                if isinstance(step, AddBridge):
+                    index = self._fabric.indexes[place, step.ifname]
+                    check_vlan_filtering(route, index, step.bridge)
+
+    def _encode(self, step: LinkStep) -> bytearray:
+        fabric, place = self._fabric, step.place
+        match step:
+            case AddBridge():
+                with fabric.files[place].entered():
+                    sysctl.write_present(NO_BRIDGE_NETFILTER)
+                return codec.add_bridge(fabric.new_index(place, step.ifname), step.bridge)
+            case AddVeth():
+                return self._encode_veth(step)
+            case SetUp():
+                master = fabric.master_index(place, step.master)
+                index = fabric.indexes[place, step.ifname]
+                return codec.set_link(index, up=True, master=master)
+            case AddAddress():
+                return codec.add_address(fabric.indexes[place, step.ifname], step.address)
+            case AddRoute():
+                dev = step.route.dev
+                device = None if dev is None else fabric.indexes[place, dev]
+                return codec.add_route(step.route, step.family, device)
+            case AddNeighbour():
+                device = fabric.indexes[place, step.neighbour.dev]
+                return codec.add_neighbour(step.neighbour, device)
+
+    def _encode_veth(self, step: AddVeth) -> bytearray:
+        fabric = self._fabric
+        return codec.add_veth(
+            step.ifname,
+            fabric.new_index(step.place, step.ifname),
+            step.peer_ifname,
+            fabric.new_index(step.peer_place, step.peer_ifname),
+            fabric.file_of(step.peer_place).fd,
+            master=fabric.master_index(step.place, step.master),
+            lladdr=step.lladdr,
+            peer_lladdr=step.peer_lladdr,
+            mtu=step.mtu,
+        )
+
+    def _settle(self, place: str, steps: list[Settle]) -> None:
+        with self._fabric.route_socket(place) as route:
+            settle(route, [self._fabric.indexes[place, step.ifname] for step in steps])
+
+    def _adjust(self, place: str, steps: list[DisableOffload | WriteSysctl]) -> None:
+        with self._fabric.file_of(place).entered():
+            for step in steps:
+                if isinstance(step, DisableOffload):
+                    disable_offload(step.ifname, namespace=place, record=step.record)
+                else:
+                    _write_sysctl(step.key, step.value, step)
+
+
+def _batch_of(step: Step) -> tuple[object, str]:
+    """What goes to the kernel together: requests of any kind, if of one place."""
+    return (LinkStep if isinstance(step, LinkStep) else type(step)), step.place
+
+
+def _write_sysctl(key: str, value: str, step: Step) -> None:
+    try:
+        sysctl.write(key, value, namespace=step.place, record=step.record)
+    except KernelError as error:
+        # our own defaults are a courtesy: a kernel without IPv6 lacks some
+        if error.errno == errno.ENOENT and key not in getattr(step.record, "sysctls", {}):
+            return
+        raise
+
+
+def _action(step: LinkStep) -> str:
+    match step:
+        case AddBridge():
+            return f"create bridge {step.ifname!r}"
+        case AddVeth():
+            peer = f"{step.peer_place}:{step.peer_ifname}"
+            return f"create veth {step.ifname!r} with peer {peer!r}"
+        case SetUp():
+            return f"set {step.ifname!r} up"
+        case AddAddress():
+            return f"add address {step.address} to {step.ifname!r}"
+        case AddRoute():
+            return f"add {step.route!r}"
+        case AddNeighbour():
+            return f"add {step.neighbour!r}"
+
+
+def _explained(error: KernelError, step: Step) -> NetnsError:
+    """Say it in the words of the cause, where the errno has only one."""
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return PrivilegeError(f"{error}\n{explain(list(NEEDED_CAPABILITIES.values()))}")
+    if error.detail.startswith("Unknown device type"):
+        kind = "veth" if isinstance(step, AddVeth) else "bridge"
+        return MissingFeature.of_kernel(
+            f"{kind} interfaces (CONFIG_{kind.upper()})",
+            needed_by=step.record,
+            remedy=f"modprobe {kind}, or use a kernel of a distribution",
+        )
+    if error.record is None:
+        error.record = repr(step.record)
+    return error

@@ -1,0 +1,82 @@
+"""The picture of a layout, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ._layout import Cable, Interface, Layout
+
+
+def as_text(layout: Layout) -> str:
+    """Draw switches with their ports, then direct cables, then what stands alone."""
+    blocks = [
+        *(_bridge(layout, name) for name in layout.bridges),
+        _table(map(_cable, filter(_is_direct, layout.cables))),
+        "\n".join(name for name in layout.namespaces if not layout.interfaces.get(name)),
+        _table(_facts(layout)),
+    ]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _bridge(layout: Layout, name: str) -> str:
+    bridge = layout.bridges[name]
+    title = [name]
+    if device := layout.bridge_devices.get(name):
+        title += [f"in {device.place}", *map(str, device.addresses)]
+    title += [word for word in ("stp", "vlan_filtering") if getattr(bridge, word)]
+    ends = list(_ends(layout, name))
+    rows = [
+        ("├──" if number < len(ends) else "└──", *end) for number, end in enumerate(ends, 1)
+    ]
+    return "\n".join(["  ".join(title), *filter(None, [_table(rows, " ")])])
+
+
+def _ends(layout: Layout, bridge: str) -> Iterator[tuple[str, str]]:
+    """List what is plugged into `bridge`: the far end of each cable."""
+    for cable in layout.cables:
+        for near, far in ((cable.a, cable.b), (cable.b, cable.a)):
+            if near.master == bridge:
+                where = f"{far.master}:{far.ifname}" if far.master else far.endpoint
+                yield where, _addresses(far)
+                break
+
+
+def _is_direct(cable: Cable) -> bool:
+    return cable.a.master is None and cable.b.master is None
+
+
+def _cable(cable: Cable) -> tuple[str, ...]:
+    return (
+        cable.a.endpoint,
+        _addresses(cable.a),
+        "───",
+        _addresses(cable.b),
+        cable.b.endpoint,
+    )
+
+
+def _facts(layout: Layout) -> Iterator[tuple[str, ...]]:
+    for name, namespace in layout.namespaces.items():
+        if namespace.forwarding:
+            yield f"{name}:", "forwarding"
+        for route in namespace.routes:
+            words = [route.destination]
+            for word in ("via", "dev", "source", "metric", "table", "scope"):
+                if (value := getattr(route, word)) is not None:
+                    words += [word, str(value)]
+            yield f"{name}:", " ".join(words)
+
+
+def _addresses(interface: Interface) -> str:
+    return " ".join(map(str, interface.addresses))
+
+
+def _table(rows: Iterator[tuple[str, ...]] | list[tuple[str, ...]], gap: str = "  ") -> str:
+    rows = list(rows)
+    if not rows:
+        return ""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        gap.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )

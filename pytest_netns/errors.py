@@ -1,0 +1,314 @@
+"""Every error that pytest-netns raises, factored out to avoid import loops.
+
+::
+
+    NetnsError
+    ├── TopologyError (ValueError)        the declaration is wrong; kernel untouched
+    │   ├── InvalidName
+    │   ├── DuplicateName                 shows both declarations
+    │   ├── UnknownName                   shows the known names and the nearest one
+    │   └── InvalidAddress
+    ├── UnsupportedError                  this machine cannot do it
+    │   ├── PrivilegeError
+    │   ├── MissingFeature                the kernel lacks it
+    │   └── MissingTool                   a program or library is not installed
+    │       └── MissingProgram (FileNotFoundError)
+    ├── KernelError (OSError)             the kernel refused; keeps errno
+    │   └── NamespaceRestoreError         a thread could not come back
+    ├── ClosedError                       used after its network was closed
+    ├── TeardownError                     everything that was left behind
+    ├── CommandError (CalledProcessError) a command failed; shows both outputs
+    ├── CommandTimeout (TimeoutError)
+    ├── WaitTimeout (TimeoutError)
+    └── ProcessEnded                      a background process ended by itself
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+#: How much of an output a message shows; attributes always hold all of it.
+SHOWN_OUTPUT = 4000
+
+
+class NetnsError(Exception):
+    """The root of all errors of pytest-netns."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by value, whatever the constructor's signature."""
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(
+    kind: type[NetnsError], args: tuple[Any, ...], state: dict[str, Any]
+) -> NetnsError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class TopologyError(NetnsError, ValueError):
+    """The declaration is wrong; the kernel was not touched."""
+
+
+class InvalidName(TopologyError):
+    """The kernel would not take this name."""
+
+
+class DuplicateName(TopologyError):
+    """Two records claim one name, or two links one interface."""
+
+
+class UnknownName(TopologyError):
+    """A record names somebody who is not there."""
+
+    @classmethod
+    def among(
+        cls, name: str, known: Iterable[str], *, what: str, where: str
+    ) -> UnknownName:
+        """Say what is unknown, what is known, and which known name is nearest."""
+        import difflib  # only on the way to an error
+
+        names = sorted(known)
+        message = f"unknown {what} {name!r} in {where}; "
+        if not names:
+            return cls(message + f"there is no {what} at all")
+        nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        message += "known: " + ", ".join(map(repr, names))
+        if nearest:
+            message += f" (did you mean {nearest[0]!r}?)"
+        return cls(message)
+
+
+class InvalidAddress(TopologyError):
+    """Not an address, or not one that makes sense where it stands."""
+
+
+class UnsupportedError(NetnsError):
+    """This machine cannot do what was asked; the pytest layer skips or fails."""
+
+
+class PrivilegeError(UnsupportedError):
+    """The process may not create network namespaces."""
+
+
+class MissingFeature(UnsupportedError):
+    """The kernel lacks a feature."""
+
+    @classmethod
+    def of_kernel(cls, feature: str, *, needed_by: object, remedy: str) -> MissingFeature:
+        """Name the feature, the record that needs it, and how to get it."""
+        return cls(f"the kernel lacks {feature}, needed by {needed_by!r}; {remedy}")
+
+
+class MissingTool(UnsupportedError):
+    """A program or library is not installed."""
+
+
+class MissingProgram(MissingTool, FileNotFoundError):
+    """A command to run inside a namespace does not exist."""
+
+    def __str__(self) -> str:
+        """Show the message alone, without `OSError`'s decoration."""
+        return str(self.args[0])
+
+
+class KernelError(NetnsError, OSError):
+    """The kernel refused a request.
+
+    Args:
+        number: The errno.
+        action: Verb and object, such as ``"create veth 'left:eth0'"``.
+        namespace: The name of the namespace it was to happen in, or None.
+        record: The record that asked for it, or None.
+        detail: What the kernel itself says (netlink's extended ack), or "".
+    """
+
+    def __init__(
+        self,
+        number: int,
+        action: str,
+        namespace: str | None = None,
+        record: object = None,
+        detail: str = "",
+    ) -> None:
+        # OSError sets errno and strerror from these two in __new__.
+        super().__init__(number, action)
+        self.errno = number
+        self.strerror = os.strerror(number)
+        self.action = action
+        self.namespace = namespace
+        self.record = None if record is None else repr(record)
+        self.detail = detail
+
+    def __str__(self) -> str:
+        """Say verb, object, namespace, errno name, and the record it came from."""
+        name = errno.errorcode.get(self.errno or 0, str(self.errno))
+        text = f"cannot {self.action}"
+        if self.namespace is not None:
+            text += f" in namespace {self.namespace!r}"
+        text += f": {self.strerror} ({name})"
+        if self.detail:
+            text += f"; the kernel says: {self.detail}"
+        if self.record is not None:
+            text += f"\n  declared by {self.record}"
+        return text
+
+
+class NamespaceRestoreError(KernelError):
+    """A thread could not come back from a namespace and must not be used again."""
+
+
+class ClosedError(NetnsError):
+    """The network, and with it this namespace, is already closed."""
+
+
+class TeardownError(NetnsError):
+    """Something could not be taken down; the message lists all of it.
+
+    Args:
+        leftovers: One sentence for each.
+    """
+
+    def __init__(self, leftovers: Sequence[str]) -> None:
+        super().__init__(tuple(leftovers))
+        self.leftovers = tuple(leftovers)
+
+    def __str__(self) -> str:
+        """List every leftover, not just the first."""
+        return "left behind by the test:\n" + "\n".join(
+            f"  - {leftover}" for leftover in self.leftovers
+        )
+
+
+class CommandError(NetnsError, subprocess.CalledProcessError):
+    """A command inside a namespace ended with a non-zero exit code.
+
+    `returncode`, `cmd`, `stdout` and `stderr` are those of
+    `subprocess.CalledProcessError`.
+    """
+
+    def __init__(
+        self,
+        returncode: int,
+        command: Sequence[str],
+        stdout: str = "",
+        stderr: str = "",
+        namespace: str = "",
+    ) -> None:
+        subprocess.CalledProcessError.__init__(
+            self, returncode, list(command), stdout, stderr
+        )
+        self.namespace = namespace
+
+    def __str__(self) -> str:
+        """Show how it ended, and both outputs."""
+        how = (
+            f"was killed by signal {-self.returncode}"
+            if self.returncode < 0
+            else f"failed with exit code {self.returncode}"
+        )
+        return (
+            f"command {_join(self.cmd)!r} {how} in namespace {self.namespace!r}"
+            f"{_shown('standard output', self.stdout)}"
+            f"{_shown('standard error', self.stderr)}"
+        )
+
+
+class CommandTimeout(NetnsError, TimeoutError):
+    """A command ran out of time and was killed.
+
+    `cmd`, `timeout` (seconds), `stdout`, `stderr` (so far) and `namespace`.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        timeout: float,
+        stdout: str = "",
+        stderr: str = "",
+        namespace: str = "",
+    ) -> None:
+        super().__init__(_join(command), timeout)
+        self.cmd = list(command)
+        self.timeout = timeout
+        self.stdout = stdout
+        self.stderr = stderr
+        self.namespace = namespace
+
+    def __str__(self) -> str:
+        """Show how long it had, and its output so far."""
+        return (
+            f"command {_join(self.cmd)!r} in namespace {self.namespace!r} "
+            f"did not end within {self.timeout:g} s and was killed"
+            f"{_shown('standard output so far', self.stdout)}"
+            f"{_shown('standard error so far', self.stderr)}"
+        )
+
+
+class WaitTimeout(NetnsError, TimeoutError):
+    """A wait ran out of time.
+
+    Args:
+        awaited: What was waited for.
+        timeout: How long, in seconds.
+        last_seen: What was there at the last look.
+    """
+
+    def __init__(self, awaited: str, timeout: float, last_seen: str = "") -> None:
+        super().__init__(awaited, timeout)
+        self.awaited = awaited
+        self.timeout = timeout
+        self.last_seen = last_seen
+
+    def __str__(self) -> str:
+        """Say how long was waited, for what, and what was last seen."""
+        text = f"waited {self.timeout:g} s for {self.awaited}"
+        return f"{text}; last seen: {self.last_seen}" if self.last_seen else text
+
+
+class ProcessEnded(NetnsError):
+    """A background process ended by itself while it was still needed."""
+
+    def __init__(
+        self, name: str, namespace: str, command: Sequence[str], how: str, output: str
+    ) -> None:
+        super().__init__(name, namespace, tuple(command), how, output)
+        self.name = name
+        self.namespace = namespace
+        self.cmd = list(command)
+        self.how = how
+        self.output = output
+
+    def __str__(self) -> str:
+        """Show how it ended and all it had to say."""
+        return (
+            f"background process {self.name!r} in namespace {self.namespace!r} "
+            f"{self.how} while the test still ran "
+            f"(pass expect_exit=True to popen() if it may)\n"
+            f"  command: {_join(self.cmd)}{_shown('output', self.output)}"
+        )
+
+
+def _join(command: Sequence[str]) -> str:
+    import shlex  # only on the way to a message
+
+    return shlex.join(map(str, command))
+
+
+def _shown(title: str, output: str | None) -> str:
+    if not output:
+        return f"\n  {title}: none"
+    left_out = len(output) - SHOWN_OUTPUT
+    if left_out > 0:
+        output = f"... {left_out} characters left out ...\n{output[-SHOWN_OUTPUT:]}"
+    return f"\n  {title}:\n" + "\n".join(
+        f"    {line}" for line in output.rstrip("\n").split("\n")
+    )

@@ -1,0 +1,302 @@
+"""Interfaces, routes and neighbours of a namespace, as they are now."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import _codec as codec
+from ._addresses import InterfaceAddress
+from ._netlink import Refusal, RouteSocket, attributes
+from ._nsfile import NamespaceFile
+from .errors import KernelError, UnknownName
+
+# include/uapi/linux/if.h
+_IFF_UP = 0x1
+_IFF_RUNNING = 0x40
+_IFLA_OPERSTATE = 16
+_IF_OPER_UP = b"\6"
+
+_SCOPE_NAMES = {0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}
+_PROTOCOL_NAMES = {0: "unspec", 1: "redirect", 2: "kernel", 3: "boot", 4: "static", 9: "ra"}
+_ROUTE_KINDS = {1: "unicast", 6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}
+_STATES = {
+    0x01: "incomplete",
+    0x02: "reachable",
+    0x04: "stale",
+    0x08: "delay",
+    0x10: "probe",
+    0x20: "failed",
+    0x40: "noarp",
+    0x80: "permanent",
+}
+_RT_TABLE_MAIN = 254
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The kernel's counters of an interface since it was made (rtnl_link_stats64)."""
+
+    rx_packets: int
+    tx_packets: int
+    rx_bytes: int
+    tx_bytes: int
+    rx_errors: int
+    tx_errors: int
+    rx_dropped: int
+    tx_dropped: int
+    multicast: int
+    collisions: int
+
+
+@dataclass(frozen=True, slots=True)
+class RouteEntry:
+    """A route as the kernel has it.
+
+    Attributes:
+        destination: The network, or ``"default"``.
+        via: The gateway's address, or None.
+        dev: The interface's name, or None.
+        source: The preferred source address, or None.
+        metric: The priority; lower wins.
+        table: The number of the routing table; 254 is the main table.
+        scope: ``"global"``, ``"site"``, ``"link"`` or ``"host"``.
+        protocol: Who made it: ``"kernel"``, ``"static"``, ``"boot"``, ...
+        kind: ``"unicast"``, ``"blackhole"``, ``"unreachable"``, ...
+        family: 4 or 6.
+    """
+
+    destination: str
+    via: str | None
+    dev: str | None
+    source: str | None
+    metric: int
+    table: int
+    scope: str
+    protocol: str
+    kind: str
+    family: int
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourEntry:
+    """An ARP or neighbour-discovery entry as the kernel has it.
+
+    Attributes:
+        address: The neighbour's IP address.
+        lladdr: Its MAC address, or None while it is unknown.
+        dev: The interface's name.
+        state: ``"reachable"``, ``"stale"``, ``"failed"``, ``"permanent"``, ...
+    """
+
+    address: str
+    lladdr: str | None
+    dev: str
+    state: str
+
+
+class Interface:
+    """An interface of a namespace; every attribute asks the kernel anew."""
+
+    def __init__(
+        self,
+        file: NamespaceFile,
+        name: str,
+        index: int,
+        declared: Callable[[], list[bytearray]] = list,
+    ) -> None:
+        self._file = file
+        self.name = name
+        self.index = index
+        self._declared = declared
+
+    @property
+    def lladdr(self) -> str:
+        """The MAC address, in lower case with colons."""
+        return str(self._link().get_attr("IFLA_ADDRESS"))
+
+    @property
+    def mtu(self) -> int:
+        """The MTU, in bytes."""
+        return int(self._link().get_attr("IFLA_MTU"))
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it is up and has a carrier: it can send and receive."""
+        flags = self._link()["flags"]
+        return bool(flags & _IFF_UP and flags & _IFF_RUNNING)
+
+    @property
+    def statistics(self) -> Statistics:
+        """The kernel's counters."""
+        counters = self._link(statistics=True).get_attr("IFLA_STATS64")
+        return Statistics(**{name: counters[name] for name in Statistics.__dataclass_fields__})
+
+    @property
+    def addresses(self) -> list[InterfaceAddress]:
+        """The addresses with prefix, link-local ones included."""
+        with self._file.entered(), RouteSocket() as route:
+            return [one for index, one, _ in _dump_addresses(route) if index == self.index]
+
+    def set_down(self) -> None:
+        """Set it down; ``ip link set NAME down``.
+
+        The kernel forgets its routes and IPv6 addresses; `set_up` brings those
+        back that were declared.
+        """
+        self._change(codec.set_link(self.index, up=False), "down")
+
+    def set_up(self) -> None:
+        """Set it up, with the addresses and routes that were declared, and wait for
+        its carrier if the other end is up; ``ip link set NAME up``."""
+        self._change(codec.set_link(self.index, up=True), "up")
+        with self._file.entered(), RouteSocket() as route:
+            for request in self._declared():
+                route.apply([request])
+            settle(route, [self.index], timeout=0)
+
+    def _change(self, request: bytearray, state: str) -> None:
+        with self._file.entered(), RouteSocket() as route:
+            try:
+                route.apply([request])
+            except Refusal as refusal:
+                raise self._error(refusal, f"set {self.name!r} {state}") from refusal
+
+    def _link(self, *, statistics: bool = False) -> Any:
+        with self._file.entered(), RouteSocket() as route:
+            request = codec.get_link(self.index, statistics=statistics)
+            try:
+                (message,) = route.query([request])
+            except Refusal as refusal:
+                raise self._error(refusal, f"look at {self.name!r}") from refusal
+        return codec.decode(message)
+
+    def _error(self, refusal: Refusal, action: str) -> KernelError:
+        return KernelError(refusal.number, action, self._file.name, None, refusal.detail)
+
+    def __repr__(self) -> str:
+        return f"<Interface '{self._file.name}:{self.name}' index={self.index}>"
+
+
+def settle(route: RouteSocket, indexes: Sequence[int], timeout: float = 2.0) -> None:
+    """Wait until links that have a peer can transmit.
+
+    An interface that was up before its peer drops what it is given until the
+    kernel's pending carrier work has run. Reading it back runs that work first
+    (``rtnl_getlink()``, linkwatch_sync_dev, since Linux 6.5); older kernels do
+    it within milliseconds, and the operational state tells when.
+    """
+    deadline = time.monotonic() + timeout
+    while indexes:
+        answers = route.query([codec.get_link(index) for index in indexes])
+        indexes = [
+            index
+            for index, answer in zip(indexes, answers, strict=True)
+            if dict(attributes(answer, 32)).get(_IFLA_OPERSTATE) != _IF_OPER_UP
+        ]
+        if indexes and time.monotonic() > deadline:
+            return  # not for us to judge: the peer may have been set down meanwhile
+        if indexes:
+            time.sleep(0.001)
+
+
+def interfaces_of(file: NamespaceFile) -> dict[str, int]:
+    """Return the index of each interface of a namespace, by name."""
+    with file.entered(), RouteSocket() as route:
+        links = map(codec.decode, route.dump(codec.dump(codec.RTM_GETLINK)))
+        return {str(link.get_attr("IFLA_IFNAME")): int(link["index"]) for link in links}
+
+
+def index_of(file: NamespaceFile, name: str) -> int:
+    """Return the index of the interface `name`.
+
+    Raises:
+        UnknownName: There is none; says which there are.
+    """
+    with file.entered():
+        try:
+            return socket.if_nametoindex(name)
+        except OSError:
+            pass
+    known = interfaces_of(file)
+    raise UnknownName.among(name, known, what="interface", where=f"namespace {file.name!r}")
+
+
+def global_addresses(file: NamespaceFile) -> Iterator[InterfaceAddress]:
+    """Yield the addresses of global scope, in the kernel's order."""
+    with file.entered(), RouteSocket() as route:
+        found = list(_dump_addresses(route))
+    for _, address, scope in found:
+        if scope == 0 and not address.ip.is_loopback:
+            yield address
+
+
+def _dump_addresses(route: RouteSocket) -> Iterator[tuple[int, InterfaceAddress, int]]:
+    """Yield (index, address, scope)."""
+    messages = [codec.decode(one) for one in route.dump(codec.dump(codec.RTM_GETADDR))]
+    # the kernel lists IPv6 addresses newest first, IPv4 ones oldest first
+    v4 = [message for message in messages if message["family"] == socket.AF_INET]
+    v6 = [message for message in messages if message["family"] == socket.AF_INET6]
+    for message in (*v4, *reversed(v6)):
+        address = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+        text = f"{address}/{message['prefixlen']}"
+        yield message["index"], ipaddress.ip_interface(text), message["scope"]
+
+
+def routes_of(file: NamespaceFile) -> list[RouteEntry]:
+    """List the routes that people make: no local, broadcast or multicast ones."""
+    names = {index: name for name, index in interfaces_of(file).items()}
+    with file.entered(), RouteSocket() as route:
+        messages = map(codec.decode, route.dump(codec.dump(codec.RTM_GETROUTE)))
+        return [
+            entry
+            for message in messages
+            if message["family"] in (socket.AF_INET, socket.AF_INET6)
+            and (entry := _route_entry(message, names)) is not None
+        ]
+
+
+def _route_entry(message: Any, names: dict[int, str]) -> RouteEntry | None:
+    kind = _ROUTE_KINDS.get(message["type"])
+    table = message.get_attr("RTA_TABLE") or message["table"]
+    if kind is None or message["flags"] & 0x200:  # RTM_F_CLONED: a cache entry
+        return None
+    network = message.get_attr("RTA_DST")
+    multicast = str(network).startswith("ff00:")
+    if multicast:
+        return None
+    return RouteEntry(
+        destination=f"{network}/{message['dst_len']}" if network else "default",
+        via=message.get_attr("RTA_GATEWAY"),
+        dev=names.get(message.get_attr("RTA_OIF") or 0),
+        source=message.get_attr("RTA_PREFSRC"),
+        metric=message.get_attr("RTA_PRIORITY") or 0,
+        table=table,
+        scope=_SCOPE_NAMES.get(message["scope"], str(message["scope"])),
+        protocol=_PROTOCOL_NAMES.get(message["proto"], str(message["proto"])),
+        kind=kind,
+        family=4 if message["family"] == socket.AF_INET else 6,
+    )
+
+
+def neighbours_of(file: NamespaceFile) -> list[NeighbourEntry]:
+    """List ARP and neighbour-discovery entries; ``ip neighbour show``."""
+    names = {index: name for name, index in interfaces_of(file).items()}
+    with file.entered(), RouteSocket() as route:
+        messages = list(map(codec.decode, route.dump(codec.dump(codec.RTM_GETNEIGH))))
+    return [
+        NeighbourEntry(
+            address=str(message.get_attr("NDA_DST")),
+            lladdr=message.get_attr("NDA_LLADDR"),
+            dev=names.get(message["ifindex"], str(message["ifindex"])),
+            state=_STATES.get(message["state"], "none"),
+        )
+        for message in messages
+        if message["family"] in (socket.AF_INET, socket.AF_INET6)
+        # multicast and loopback entries are the kernel's own book-keeping
+        and not message["state"] & 0x40
+    ]

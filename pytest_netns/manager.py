@@ -1,0 +1,169 @@
+"""The manager: builds networks, takes them down, and owns what outlives each of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import TypeVar
+
+from ._fabric import Fabric
+from ._layout import Layout
+from ._nsfile import go_home, home
+from ._plan import plan
+from ._switches import Switches
+from ._threads import Threads
+from ._watcher import Watcher
+from .builder import Builder
+from .errors import ClosedError
+from .namespace import NetworkNamespace
+from .network import Network
+from .topology import Topology
+
+T = TypeVar("T")
+
+
+class BuildCancelled(BaseException):
+    """Ends a build whose caller was interrupted."""
+
+
+class NetworkManager:
+    """Builds networks, one after another or side by side; a context manager.
+
+    All work in the kernel is done by a thread of its own: Ctrl-C reaches the
+    main thread only, so a build is either finished or taken back, and a running
+    asyncio loop is never in the way.
+    """
+
+    def __init__(self) -> None:
+        home()  # as seen from the thread that makes the manager
+        self._threads = Threads("netns builder", lambda: go_home("netns builder"))
+        self._switches = Switches()
+        self._watcher = Watcher()
+        self._networks: list[Network] = []
+        self._one_at_a_time = threading.Lock()
+        self._closed = False
+
+    @property
+    def networks(self) -> list[Network]:
+        """The networks that are there now."""
+        return list(self._networks)
+
+    def build(self, topology: Topology) -> Network:
+        """Build a network; use it as a context manager, or close it.
+
+        Raises:
+            KernelError: The kernel refuses; nothing is left.
+            PrivilegeError: This process may not.
+            MissingFeature: The kernel lacks something.
+            ClosedError: The manager is closed.
+        """
+        __tracebackhide__ = True
+        if self._closed:
+            raise ClosedError("the network manager is closed")
+        fabric = Fabric(self._switches)
+        self.extend(fabric, topology.layout, Layout())
+        network = Network(topology, fabric, self)
+        network.when_closed.append(lambda: self._networks.remove(network))
+        self._networks.append(network)
+        return network
+
+    def extend(self, fabric: Fabric, layout: Layout, built: Layout) -> None:
+        """Bring `fabric` from `built` to `layout`, or leave it as it was."""
+        __tracebackhide__ = True
+        steps = plan(layout, built)
+        cancelled = threading.Event()
+
+        def check_cancelled() -> None:
+            if cancelled.is_set():
+                raise BuildCancelled
+
+        builder = Builder(fabric, self._switches, check_cancelled)
+        self._undisturbed(lambda: builder.build(steps), cancelled.set)
+
+    def dismantle(self, network: Network) -> None:
+        """Take a network down, whatever interrupts the caller."""
+        __tracebackhide__ = True
+        self._undisturbed(network.take_down)
+
+    def watch(self, namespace: NetworkNamespace) -> None:
+        """See to it that processes inside end if this process is killed."""
+        self._watcher.watch(namespace.inode, namespace.fd)
+
+    def forget(self, namespace: NetworkNamespace) -> None:
+        """Stop watching a namespace that was closed."""
+        self._watcher.forget(namespace.inode)
+
+    def take_failures(self) -> list[BaseException]:
+        """Return what went wrong in the background of any network, each once."""
+        return [failure for network in self.networks for failure in network.take_failures()]
+
+    def close(self) -> None:
+        """Close all networks, and let go of what was kept for more; again is harmless.
+
+        Raises:
+            TeardownError: Something could not be taken down.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            for network in self.networks:
+                network.close()
+        finally:
+            self._undisturbed(self._switches.close)
+            self._threads.close(grace=5.0)
+            self._watcher.close()
+
+    def _undisturbed(
+        self, work: Callable[[], T], cancel: Callable[[], None] = lambda: None
+    ) -> T:
+        """Do work on the manager's own thread, to its end even if we are interrupted."""
+        __tracebackhide__ = True
+
+        def alone() -> T:
+            __tracebackhide__ = True
+            with self._one_at_a_time:
+                return work()
+
+        job = self._threads.submit(alone)
+        interruption: BaseException | None = None
+        while True:
+            try:
+                job.wait()
+                break
+            except BaseException as error:  # noqa: BLE001  # Ctrl-C, or a test's timeout
+                interruption = interruption or error
+                cancel()
+        if interruption is not None:
+            raise interruption
+        return job.outcome()
+
+    def __enter__(self) -> NetworkManager:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def build(topology: Topology) -> Network:
+    """Build a network without pytest: ``with build(topology) as network:``.
+
+    Raises:
+        KernelError: The kernel refuses; nothing is left.
+        PrivilegeError: This process may not.
+        MissingFeature: The kernel lacks something.
+    """
+    manager = NetworkManager()
+    try:
+        network = manager.build(topology)
+    except BaseException:
+        manager.close()
+        raise
+    network.when_closed.append(manager.close)
+    return network

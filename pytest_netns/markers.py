@@ -1,0 +1,112 @@
+"""The marker ``netns``: from its arguments to a topology, and errors with their place."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from .topology import Topology
+
+MARKER = "netns"
+DESCRIPTION = (
+    f"{MARKER}(*what, requires=()): build the network of these topologies and records "
+    "for the test, as its fixture `netns`; `requires` names programs without which "
+    "the test cannot run."
+)
+
+
+def topology_of(item: pytest.Item) -> Topology:
+    """Join the markers of module, class and function, in that order.
+
+    Raises:
+        TopologyError: They do not make a network, or an argument is no record.
+    """
+    from .errors import TopologyError  # only tests with networks pay for it
+    from .topology import join
+
+    parts: list[object] = []
+    # iter_markers() goes from the function outwards
+    for mark in reversed(list(item.iter_markers(MARKER))):
+        unknown = mark.kwargs.keys() - {"requires"}
+        if unknown:
+            raise TopologyError(
+                f"marker {MARKER} has no argument {min(unknown)!r}; it has 'requires'"
+            )
+        _check_requires(mark.kwargs.get("requires", ()))
+        parts += mark.args
+    return join(tuple(parts))  # type: ignore[arg-type]  # join() checks them
+
+
+def required_programs(item: pytest.Item) -> list[str]:
+    """Return the programs that the markers of `item` require."""
+    return [
+        program
+        for mark in item.iter_markers(MARKER)
+        for program in _several(mark.kwargs.get("requires", ()))
+    ]
+
+
+def check_required(programs: Iterable[str]) -> None:
+    """Check that all of `programs` are installed.
+
+    Raises:
+        MissingTool: One is not.
+    """
+    for program in programs:
+        if shutil.which(program) is None:
+            from .errors import MissingTool
+
+            raise MissingTool(
+                f"program {program!r} is not installed, required by the marker "
+                f"{MARKER}; install the package that has it"
+            )
+
+
+def errors_at_collection(items: Iterable[pytest.Item]) -> list[str]:
+    """Return what is wrong with the markers of `items`, each with file and line."""
+    errors: dict[str, None] = {}
+    checked: dict[tuple[int, ...], str | None] = {}
+    for item in items:
+        marks = list(item.iter_markers(MARKER))
+        if not marks:
+            continue
+        # parametrised tests share their marks: check them once
+        key = tuple(map(id, marks))
+        if key not in checked:
+            checked[key] = _error_of(item)
+        if checked[key] is not None:
+            errors[f"{_place(item)}: {checked[key]}"] = None
+    return list(errors)
+
+
+def _error_of(item: pytest.Item) -> str | None:
+    from .errors import NetnsError
+
+    try:
+        topology_of(item)
+    except NetnsError as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _place(item: pytest.Item) -> str:
+    path, line, name = item.reportinfo()
+    return f"{path}:{(line or 0) + 1}: {name}"
+
+
+def _check_requires(requires: object) -> None:
+    from .errors import TopologyError
+
+    for program in _several(requires):
+        if not isinstance(program, str) or not program:
+            raise TopologyError(f"marker {MARKER}: requires={requires!r} is not a str or several")
+
+
+def _several(value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return (value,)  # type: ignore[return-value]  # checked at collection
+    return tuple(value)

@@ -1,0 +1,326 @@
+"""The live network: namespaces by name, and what is added while it is there."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import ipaddress
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from . import _codec as codec
+from ._addresses import Address
+from ._addresses import Network as IPNetwork
+from ._checks import default_route_family
+from ._fabric import Fabric
+from ._hosts import addresses_towards, hosts_file, resolv_file
+from ._layout import Layout
+from ._leftovers import release_descriptors, threads_in
+from ._mounts import Surroundings
+from ._processes import end_processes
+from .errors import ClosedError, InvalidAddress, NetnsError, TeardownError, UnknownName
+from .interface import Interface, index_of
+from .namespace import NetworkNamespace
+from .records import Record, split_endpoint
+
+if TYPE_CHECKING:
+    from .process import Process
+    from .topology import Topology
+
+#: How long tasks get to notice that their sockets were shut down, in seconds.
+_SOCKET_GRACE = 0.1
+#: How long threads get to end when the network is closed, in seconds.
+_THREAD_GRACE = 1.0
+
+
+class Workshop(Protocol):
+    """What a network needs of its manager."""
+
+    def extend(self, fabric: Fabric, layout: Layout, built: Layout) -> None:
+        """Bring `fabric` from `built` to `layout`, or leave it as it was."""
+
+    def dismantle(self, network: Network) -> None:
+        """Call `network.take_down()` where nothing interrupts it."""
+
+    def watch(self, namespace: NetworkNamespace) -> None:
+        """See to it that processes inside end if this process is killed."""
+
+    def forget(self, namespace: NetworkNamespace) -> None:
+        """The opposite of `watch`."""
+
+
+class Network:
+    """What a topology has become; made by a `NetworkManager`.
+
+    A context manager that closes it, and raises what went wrong unnoticed in
+    the background: processes that ended by themselves, tasks that failed.
+    """
+
+    def __init__(self, topology: Topology, fabric: Fabric, workshop: Workshop) -> None:
+        self._topology = topology
+        self._fabric = fabric
+        self._workshop = workshop
+        self._namespaces: dict[str, NetworkNamespace] = {}
+        self._closed = False
+        self._reported: set[int] = set()
+        self._lock = threading.Lock()
+        #: Called once the network is closed.
+        self.when_closed: list[Callable[[], None]] = []
+        #: Whether failures in the background are raised when it is closed.
+        self.raises_failures = True
+        self._welcome()
+
+    # contents
+
+    @property
+    def topology(self) -> Topology:
+        """What it was built from, and everything added since."""
+        return self._topology
+
+    def __getitem__(self, name: str) -> NetworkNamespace:
+        """Return a namespace by name.
+
+        Raises:
+            UnknownName: There is none; says which there are.
+        """
+        try:
+            return self._namespaces[name]
+        except KeyError:
+            raise UnknownName.among(
+                name, self._namespaces, what="namespace", where="the network"
+            ) from None
+
+    def __contains__(self, namespace: object) -> bool:
+        """Tell whether there is a namespace with this name, or this namespace."""
+        if isinstance(namespace, NetworkNamespace):
+            return self._namespaces.get(namespace.name) is namespace
+        return namespace in self._namespaces
+
+    def __iter__(self) -> Iterator[NetworkNamespace]:
+        """Iterate over the namespaces, in order of declaration."""
+        return iter(list(self._namespaces.values()))
+
+    def __len__(self) -> int:
+        """Count the namespaces."""
+        return len(self._namespaces)
+
+    def add(self, *records: Record) -> None:
+        """Build more: any records, at any time.
+
+        Raises:
+            TopologyError: They do not fit to what is there; kernel untouched.
+            KernelError: The kernel refuses; nothing of them is left.
+            ClosedError: The network is closed.
+        """
+        with self._lock:
+            self._check_open()
+            extended = self._topology.with_records(*records)
+            before = self._topology.layout
+            self._workshop.extend(self._fabric, extended.layout, before)
+            self._topology = extended
+            self._welcome()
+        for namespace in self:
+            namespace.update_files()
+
+    def link(self, endpoint: str) -> Interface:
+        """Return the interface ``"namespace:ifname"`` or ``"bridge:port"``.
+
+        Raises:
+            UnknownName: There is none; says which there are.
+            ClosedError: The network is closed.
+        """
+        self._check_open()
+        node, ifname = split_endpoint(endpoint)
+        layout = self._topology.layout
+        if ifname is None:
+            raise UnknownName(f"{endpoint!r} names no interface; write '{node}:eth0'")
+        if node in self._namespaces:
+            return self._namespaces[node].interface(ifname)
+        if node not in layout.bridges:
+            known = [*layout.namespaces, *layout.bridges]
+            raise UnknownName.among(node, known, what="namespace or bridge", where=endpoint)
+        file = self._fabric.file_of(layout.bridges[node].namespace or node)
+        return Interface(file, ifname, index_of(file, ifname))
+
+    # the end
+
+    def close(self) -> None:
+        """Take everything down: processes, threads, namespaces; again is harmless.
+
+        Raises:
+            TeardownError: Something could not be taken down.
+        """
+        __tracebackhide__ = True
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        try:
+            self._workshop.dismantle(self)
+        finally:
+            for callback in self.when_closed:
+                callback()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    @property
+    def processes(self) -> list[Process]:
+        """All background processes that were started, in order of namespaces."""
+        return [process for namespace in self for process in namespace.processes]
+
+    def take_failures(self) -> list[BaseException]:
+        """Return what went wrong in the background and was not returned before."""
+        failures: list[BaseException] = []
+        for namespace in self:
+            for one in (*namespace.processes, *namespace.tasks):
+                if id(one) not in self._reported and (failure := one.failure()) is not None:
+                    self._reported.add(id(one))
+                    failures.append(failure)
+        return failures
+
+    def take_down(self) -> None:
+        """Carry out `close`; for the manager."""
+        __tracebackhide__ = True
+        visited = [namespace for namespace in self if namespace.visited]
+        leftovers: list[str] = []
+        try:
+            self._end_processes(visited, leftovers)
+            self._end_threads(visited, leftovers)
+        finally:
+            for namespace in self:
+                namespace.close_sockets()
+                namespace.close_surroundings()
+            self._fabric.close()
+            for namespace in visited:
+                self._workshop.forget(namespace)
+        if leftovers:
+            raise TeardownError(leftovers)
+
+    def _end_processes(self, visited: list[NetworkNamespace], leftovers: list[str]) -> None:
+        if not visited:
+            return
+        processes = [process for namespace in visited for process in namespace.processes]
+        inodes = {inode for namespace in visited for inode in namespace.inodes()}
+        running = [process for process in processes if process.poll() is None]
+        remaining = end_processes(inodes, [process.pid for process in running])
+        for process in processes:
+            process.close()
+        leftovers += (f"process {pid}, which cannot be killed" for pid in remaining)
+
+    def _end_threads(self, visited: list[NetworkNamespace], leftovers: list[str]) -> None:
+        if not visited:
+            return
+        inodes = {namespace.inode for namespace in visited}
+        keep = {file.fd for file in self._fabric.files.values()}
+        for namespace in visited:
+            namespace.end_threads(0)
+        release_descriptors(inodes, keep)  # ends system calls that wait on sockets
+        tasks = [task for namespace in visited for task in namespace.tasks]
+        deadline = time.monotonic() + _SOCKET_GRACE
+        while any(not task.done() for task in tasks) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        for task in tasks:
+            if not task.done():
+                task.cancel()
+        leftovers += _threads_left(inodes, time.monotonic() + _THREAD_GRACE)
+
+    # for the namespaces
+
+    def _welcome(self) -> None:
+        """Make live objects for the namespaces that have none yet."""
+        for name, namespace in self._topology.layout.namespaces.items():
+            if name not in self._namespaces:
+                file = self._fabric.files[name]
+                texts = functools.partial(self._files_of, name)
+                self._namespaces[name] = NetworkNamespace(
+                    name,
+                    file,
+                    Surroundings(file, namespace.hostname or name, texts),
+                    self._find,
+                    self._declared,
+                    self._workshop.watch,
+                )
+
+    def _files_of(self, name: str) -> dict[str, str]:
+        layout = self._topology.layout
+        return {
+            "/etc/hosts": hosts_file(layout, name),
+            "/etc/resolv.conf": resolv_file(layout, name),
+        }
+
+    def _find(self, target: str, viewer: str) -> Address:
+        """Return the address by which `viewer` reaches the namespace `target`."""
+        layout = self._topology.layout
+        if target not in layout.namespaces:
+            raise UnknownName.among(
+                target, layout.namespaces, what="address or namespace", where="ping()"
+            )
+        addresses = addresses_towards(layout, target, viewer)
+        if not addresses:
+            raise InvalidAddress(f"namespace {target!r} has no address to ping")
+        return addresses[0].ip
+
+    def _declared(self, name: str, ifname: str) -> list[bytearray]:
+        """Return the requests that bring back what an interface was declared to have."""
+        layout = self._topology.layout
+        interfaces = layout.interfaces.get(name, {})
+        if ifname not in interfaces:
+            return []
+        interface = interfaces[ifname]
+        index = self._fabric.indexes[name, ifname]
+        networks = [address.network for address in interface.addresses]
+        requests = [codec.add_address(index, one, replace=True) for one in interface.addresses]
+        for route in layout.namespaces[name].routes:
+            family = default_route_family(route, interfaces)
+            if route.dev == ifname:
+                requests.append(codec.add_route(route, family, index, replace=True))
+            elif route.dev is None and any(_reaches(network, route.via) for network in networks):
+                requests.append(codec.add_route(route, family, None, replace=True))
+        return requests
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the network is closed")
+
+    def __enter__(self) -> Network:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        __tracebackhide__ = True
+        failures = self.take_failures() if self.raises_failures and kind is None else []
+        if value is not None:
+            with contextlib.suppress(NetnsError):  # the first error is what counts
+                self.close()
+            return
+        self.close()
+        if failures:
+            raise failures[0]
+
+    def __repr__(self) -> str:
+        names = ", ".join(map(repr, self._namespaces))
+        return f"<Network {names}{' closed' if self._closed else ''}>"
+
+
+def _threads_left(inodes: set[int], deadline: float) -> Iterator[str]:
+    """Wait for the threads that are still inside, and name those that stay."""
+    for thread in threads_in(inodes):
+        if isinstance(thread, threading.Thread) and thread is not threading.main_thread():
+            thread.join(max(0.0, deadline - time.monotonic()))
+    for thread in threads_in(inodes):
+        if thread is not threading.main_thread():  # the pytest layer brings that home
+            yield f"{thread!r}, still inside: no thread can be ended from outside"
+
+
+def _reaches(network: IPNetwork, via: str | None) -> bool:
+    return via is not None and ipaddress.ip_address(via) in network

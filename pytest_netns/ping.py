@@ -1,0 +1,224 @@
+"""Echo requests over ICMP datagram sockets: no program, no raw packets.
+
+Source: icmp(7) and ip(7), IP_RECVERR; net/ipv4/ping.c. The kernel fills in
+identifier and checksum, and delivers only the replies to this socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import os
+import select
+import socket
+import struct
+import time
+from dataclasses import dataclass
+
+from ._addresses import Address
+from ._nsfile import NamespaceFile
+
+_IP_RECVERR = 11
+_IPV6_RECVERR = 25
+#: struct sock_extended_err (include/uapi/linux/errqueue.h)
+_EXTENDED_ERROR = struct.Struct("=IBBBBII")
+_ORIGIN_ICMP, _ORIGIN_ICMP6 = 2, 3
+_PAYLOAD = b"pytest-netns".ljust(56, b".")
+
+_ECHO_REQUEST = {4: 8, 6: 128}
+#: Codes of "destination unreachable" that mean a filter: RFC 1812 and RFC 4443.
+_PROHIBITED = {4: frozenset({9, 10, 13}), 6: frozenset({1, 5, 6})}
+_TYPE_UNREACHABLE = {4: 3, 6: 1}
+_TYPE_TIME_EXCEEDED = {4: 11, 6: 3}
+_REASONS = {
+    (4, 0): "network unreachable",
+    (4, 1): "host unreachable",
+    (4, 2): "protocol unreachable",
+    (4, 3): "port unreachable",
+    (4, 4): "fragmentation needed",
+    (6, 0): "no route",
+    (6, 2): "beyond scope",
+    (6, 3): "address unreachable",
+    (6, 4): "port unreachable",
+}
+_ERRNO_REASONS = {
+    errno.ENETUNREACH: "network unreachable",
+    errno.EHOSTUNREACH: "host unreachable",
+    errno.EACCES: "prohibited by a route or filter of this namespace",
+    errno.EPERM: "prohibited by a filter of this namespace",
+    errno.EADDRNOTAVAIL: "no source address",
+    errno.EMSGSIZE: "message too long",
+    errno.ENETDOWN: "network is down",
+    errno.ENODEV: "no such device",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PingResult:
+    """What came of a ping; true if every echo was answered.
+
+    Attributes:
+        target: The address that was asked.
+        sent: How many echo requests were sent, or were to be.
+        received: How many were answered in time.
+        rtts: The round-trip time of each answer, in seconds.
+        error: Why the first unanswered echo was not answered, or None.
+    """
+
+    target: str
+    sent: int
+    received: int
+    rtts: tuple[float, ...] = ()
+    error: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.sent > 0 and self.received == self.sent
+
+    def __repr__(self) -> str:
+        text = f"<PingResult {self.target}: {self.received} of {self.sent} answered"
+        if self.rtts:
+            text += f", {min(self.rtts) * 1e3:.3f} ms at best"
+        return f"{text}, {self.error}>" if self.error else f"{text}>"
+
+
+class _Pinger:
+    """One run of echoes to one target."""
+
+    def __init__(self, connection: socket.socket, target: Address) -> None:
+        self._socket = connection
+        self._target = target
+        self._family = target.version
+        self._sent_at: dict[int, float] = {}
+        self.rtts: dict[int, float] = {}
+        self.errors: dict[int, str] = {}
+
+    def send(self, number: int) -> None:
+        header = struct.pack("!BBHHH", _ECHO_REQUEST[self._family], 0, 0, 0, number)
+        self._sent_at[number] = time.perf_counter()
+        try:
+            self._socket.sendto(header + _PAYLOAD, (str(self._target), 0))
+        except OSError as error:
+            # an error that an earlier echo brought home comes up here as well
+            if not self._read_errors():
+                self.errors[number] = _reason(error)
+
+    def listen_until(self, deadline: float, last: int) -> None:
+        """Collect answers until all echoes up to `last` have one, or the deadline."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        while not self._answered(last):
+            remaining = deadline - time.perf_counter()
+            if remaining <= 0 or not poll.poll(remaining * 1000):
+                return
+            self._read_errors()
+            self._read_replies()
+
+    def _answered(self, last: int) -> bool:
+        return all(number in self.rtts or number in self.errors for number in range(1, last + 1))
+
+    def _read_replies(self) -> None:
+        while True:
+            try:
+                data = self._socket.recv(2048, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # an error of the queue, which is read on its own
+            now = time.perf_counter()
+            if len(data) >= 8:
+                (number,) = struct.unpack_from("!H", data, 6)
+                if number in self._sent_at:
+                    self.rtts.setdefault(number, now - self._sent_at[number])
+
+    def _read_errors(self) -> bool:
+        found = False
+        while True:
+            try:
+                data, ancillary, _, _ = self._socket.recvmsg(
+                    2048, 512, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT
+                )
+            except OSError:
+                return found
+            found = True
+            (number,) = struct.unpack_from("!H", data, 6) if len(data) >= 8 else (0,)
+            for _, kind, payload in ancillary:
+                if kind in (_IP_RECVERR, _IPV6_RECVERR):
+                    self.errors.setdefault(number, self._explain(payload))
+
+    def _explain(self, payload: bytes) -> str:
+        number, origin, kind, code, _, _, _ = _EXTENDED_ERROR.unpack_from(payload)
+        if origin not in (_ORIGIN_ICMP, _ORIGIN_ICMP6):
+            if number == errno.EHOSTUNREACH:
+                return f"no answer from {self._target}: no neighbour has that address"
+            return _reason(OSError(number, os.strerror(number)))
+        reporter = _offender(payload[_EXTENDED_ERROR.size :])
+        if kind == _TYPE_TIME_EXCEEDED[self._family]:
+            return f"time exceeded at {reporter}"
+        if kind == _TYPE_UNREACHABLE[self._family]:
+            if code in _PROHIBITED[self._family]:
+                return f"administratively prohibited by {reporter}"
+            reason = _REASONS.get((self._family, code), f"unreachable (code {code})")
+            return f"{reason}, says {reporter}"
+        return f"ICMP type {kind} code {code} from {reporter}"
+
+
+def ping(
+    file: NamespaceFile, target: Address, *, count: int, interval: float, timeout: float
+) -> PingResult:
+    """Send echoes from a namespace; see `NetworkNamespace.ping`."""
+    try:
+        connection = _open(file, target)
+    except OSError as error:
+        return PingResult(str(target), count, 0, (), _reason(error))
+    with connection:
+        pinger = _Pinger(connection, target)
+        start = time.perf_counter()
+        for number in range(1, count + 1):
+            pinger.listen_until(start + (number - 1) * interval, number - 1)
+            _pause_until(start + (number - 1) * interval)
+            pinger.send(number)
+        pinger.listen_until(time.perf_counter() + timeout, count)
+    unanswered = (number for number in range(1, count + 1) if number not in pinger.rtts)
+    first = next(unanswered, None)
+    error = None
+    if first is not None:
+        error = pinger.errors.get(first, f"no answer from {target} within {timeout:g} s")
+    rtts = tuple(rtt for _, rtt in sorted(pinger.rtts.items()))
+    return PingResult(str(target), count, len(rtts), rtts, error)
+
+
+def _open(file: NamespaceFile, target: Address) -> socket.socket:
+    with file.entered():
+        if target.version == 4:
+            connection = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
+            connection.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+        else:
+            connection = socket.socket(
+                socket.AF_INET6, socket.SOCK_DGRAM, socket.IPPROTO_ICMPV6
+            )
+            connection.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
+    return connection
+
+
+def _pause_until(moment: float) -> None:
+    # answers to all earlier echoes are in: nothing is left to listen for
+    with contextlib.suppress(ValueError):
+        time.sleep(moment - time.perf_counter())
+
+
+def _offender(data: bytes) -> str:
+    """Return who sent the error: a socket address behind the extended error."""
+    if len(data) < 8:
+        return "somebody"
+    (family,) = struct.unpack_from("=H", data)
+    if family == socket.AF_INET:
+        return str(ipaddress.ip_address(data[4:8]))
+    if family == socket.AF_INET6 and len(data) >= 24:
+        return str(ipaddress.ip_address(data[8:24]))
+    return "somebody"
+
+
+def _reason(error: OSError) -> str:
+    number = error.errno or 0
+    return _ERRNO_REASONS.get(number, os.strerror(number).lower())

@@ -1,0 +1,82 @@
+"""The plugin: hooks of a few lines that hand over to the session.
+
+Nothing of the kernel layers is imported here: a run without networks pays for
+this file, `markers`, `session` and `fixtures`, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+
+from .fixtures import netns, netns_manager, netns_topology
+from .markers import DESCRIPTION, MARKER, errors_at_collection
+from .session import SESSION, NetnsSession, raise_failure
+
+__all__ = ["netns", "netns_manager", "netns_topology"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options, each also an ini value."""
+    group = parser.getgroup("netns", "network namespaces")
+    group.addoption(
+        "--netns-require",
+        action="store_true",
+        default=False,
+        help="fail, instead of skipping, where networks cannot be built; for CI",
+    )
+    parser.addini(
+        "netns_require", "the same as --netns-require", type="bool", default=False
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker and the session."""
+    config.addinivalue_line("markers", DESCRIPTION)
+    config.stash[SESSION] = NetnsSession.from_config(config)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Check every marker before the first test runs, and have its network built."""
+    errors = errors_at_collection(items)
+    if errors:
+        raise pytest.UsageError(*errors)
+    for item in items:
+        if item.get_closest_marker(MARKER) and isinstance(item, pytest.Function):
+            item.fixturenames[:] = _with_netns(item.fixturenames)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test whose background processes or tasks failed unnoticed."""
+    __tracebackhide__ = True
+    session = item.config.stash[SESSION]
+    try:
+        result = yield
+    finally:
+        session.bring_main_thread_home()
+        failures = session.take_failures()
+    if failures:
+        raise_failure(failures[0])
+    return result
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Show the network and the output of its processes with a failed test."""
+    if call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception):
+        for title, text in item.config.stash[SESSION].sections():
+            item.add_report_section(call.when, f"netns {title}", text)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close what a broken session left open."""
+    session = config.stash.get(SESSION, None)
+    if session is not None:
+        session.stop()
+
+
+def _with_netns(names: list[str]) -> list[str]:
+    """Put the fixture `netns` among the names: a marked test gets its network anyway."""
+    return names if "netns" in names else ["netns", *names]

@@ -1,0 +1,107 @@
+"""What the plugin keeps for one pytest session."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+if TYPE_CHECKING:
+    from .errors import UnsupportedError
+    from .manager import NetworkManager
+    from .network import Network
+
+#: Where a pytest configuration has its session.
+SESSION = pytest.StashKey["NetnsSession"]()
+
+
+class NetnsSession:
+    """Options, the manager once there is one, and what a failing test shows.
+
+    Args:
+        require: Whether what would be a skip is a failure.
+    """
+
+    def __init__(self, *, require: bool) -> None:
+        self.require = require
+        self.manager: NetworkManager | None = None
+
+    @classmethod
+    def from_config(cls, config: pytest.Config) -> NetnsSession:
+        """Read the options; the only place where they become arguments."""
+        require = config.getoption("netns_require") or config.getini("netns_require")
+        return cls(require=bool(require))
+
+    def start(self) -> NetworkManager:
+        """Make the manager.
+
+        Raises:
+            PrivilegeError: This process may not build networks.
+        """
+        from .manager import NetworkManager
+        from .privileges import check_privileges
+
+        check_privileges()
+        self.manager = NetworkManager()
+        return self.manager
+
+    def stop(self) -> None:
+        """Close the manager."""
+        manager, self.manager = self.manager, None
+        if manager is not None:
+            manager.close()
+
+    def give_up(self, error: UnsupportedError) -> NoReturn:
+        """Skip the test, or fail it where skips are not allowed."""
+        if self.require:
+            pytest.fail(f"{error}\n(a failure because of --netns-require)", pytrace=False)
+        pytest.skip(str(error))
+
+    def take_failures(self) -> list[BaseException]:
+        """Return what went wrong in the background since the last time."""
+        return self.manager.take_failures() if self.manager else []
+
+    def sections(self) -> list[tuple[str, str]]:
+        """Return (title, text) of all that helps to understand a failed test."""
+        networks = self.manager.networks if self.manager else []
+        return [section for network in networks for section in _sections(network)]
+
+    def bring_main_thread_home(self) -> None:
+        """Undo a visit that Ctrl-C or a signal handler has left half-way.
+
+        Raises:
+            pytest.Exit: The thread cannot come back: no further test can be trusted.
+        """
+        if self.manager is None or threading.current_thread() is not threading.main_thread():
+            return
+        from ._nsfile import go_home, is_home
+        from .errors import NamespaceRestoreError
+
+        if not is_home():
+            try:
+                go_home("of the test")
+            except NamespaceRestoreError as error:
+                pytest.exit(f"pytest-netns: {error}; no further test can be trusted")
+
+
+def raise_failure(failure: BaseException) -> NoReturn:
+    """Fail the test with what went wrong in the background."""
+    __tracebackhide__ = True
+    from .errors import ProcessEnded
+
+    if isinstance(failure, ProcessEnded):
+        pytest.fail(str(failure), pytrace=False)  # it happened outside of any Python
+    raise failure
+
+
+def _sections(network: Network) -> list[tuple[str, str]]:
+    if network.closed or not len(network):
+        return []
+    sections = [("network", network.topology.diagram())]
+    for process in network.processes:
+        code = process.poll()
+        state = "running" if code is None else f"ended with {code}"
+        title = f"output of {process.name!r} in namespace {process.namespace!r} ({state})"
+        sections.append((title, process.output))
+    return [(title, text) for title, text in sections if text]

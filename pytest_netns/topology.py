@@ -1,0 +1,113 @@
+"""The topology: a validated tuple of records, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ._checks import check_layout
+from ._layout import Layout, resolve
+from .errors import TopologyError
+from .records import Record
+
+
+class Topology:
+    """Records that make a network together; immutable, compared by value.
+
+    Args:
+        records: Namespaces, bridges and cables, in any order; names such as
+            ``ethN`` and addresses of a ``subnet=`` are given out in this order.
+
+    Raises:
+        TopologyError: The records do not make a network. Its subclasses
+            `InvalidName`, `DuplicateName`, `UnknownName` and `InvalidAddress`
+            say how.
+    """
+
+    __slots__ = ("_layout", "records")
+
+    records: tuple[Record, ...]
+
+    def __init__(self, *records: Record) -> None:
+        layout = resolve(records)
+        check_layout(layout, list(layout.namespaces.values()))
+        object.__setattr__(self, "records", records)
+        object.__setattr__(self, "_layout", layout)
+
+    def with_records(self, *records: Record) -> Topology:
+        """Return a new topology that has `records` as well.
+
+        Raises:
+            TopologyError: The records do not fit to those that are there.
+        """
+        return Topology(*self.records, *records)
+
+    def diagram(self) -> str:
+        """Return the picture of the network as text.
+
+        ::
+
+            br0
+            ├── left:eth0   10.0.1.1/24
+            └── right:eth0  10.0.0.1/24
+        """
+        from .diagram import as_text  # only people ask for it
+
+        return as_text(self._layout)
+
+    @property
+    def layout(self) -> Layout:
+        """The records resolved against one another; for the layers above."""
+        return self._layout
+
+    def __add__(self, other: object) -> Topology:
+        """Return a new topology with the records of both."""
+        if not isinstance(other, Topology):
+            return NotImplemented
+        return self.with_records(*other.records)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by value."""
+        if not isinstance(other, Topology):
+            return NotImplemented
+        return self.records == other.records
+
+    def __hash__(self) -> int:
+        """Hash by value."""
+        return hash(self.records)
+
+    def __iter__(self) -> Iterator[Record]:
+        """Iterate over the records."""
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        """Count the records."""
+        return len(self.records)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse: a topology does not change."""
+        raise AttributeError(f"cannot set {name!r}: a Topology does not change")
+
+    def __reduce__(self) -> tuple[type[Topology], tuple[Record, ...]]:
+        """Pickle as the records alone."""
+        return Topology, self.records
+
+    def __repr__(self) -> str:
+        """Show the constructor's call."""
+        return f"Topology({', '.join(map(repr, self.records))})"
+
+
+def join(parts: tuple[Topology | Record, ...]) -> Topology:
+    """Return one topology of topologies and single records.
+
+    Raises:
+        TopologyError: A part is neither, or the parts do not fit together.
+    """
+    records: list[Record] = []
+    for part in parts:
+        if isinstance(part, Topology):
+            records.extend(part.records)
+        elif isinstance(part, Record):
+            records.append(part)
+        else:
+            raise TopologyError(f"{part!r} is neither a Topology nor a record")
+    return Topology(*records)
