@@ -29,9 +29,12 @@ def parse_address(text: object, what: str) -> Address:
 def parse_network(text: object, what: str) -> Network:
     """Return the network that `text` is; host bits must be zero."""
     try:
-        return ipaddress.ip_network(_stripped(text, what))
+        network = ipaddress.ip_network(_stripped(text, what))
     except ValueError as error:
         raise InvalidAddress(f"{what}: {text!r} is not a network: {_why(text)}") from error
+    if "%" in str(network):
+        raise InvalidAddress(f"{what}: {text!r} has a scope; name the interface instead")
+    return network
 
 
 def parse_interface_address(text: object, what: str) -> InterfaceAddress:
@@ -55,7 +58,7 @@ def parse_interface_address(text: object, what: str) -> InterfaceAddress:
 
 def _check_host(parsed: InterfaceAddress, text: object, what: str) -> None:
     address, network = parsed.ip, parsed.network
-    if "%" in str(address):
+    if "%" in str(parsed):  # parsed.ip has lost it
         raise InvalidAddress(f"{what}: {text!r} has a scope; an interface needs none")
     if address.is_multicast or address.is_unspecified:
         raise InvalidAddress(f"{what}: {text!r} is not the address of one host")
@@ -86,6 +89,11 @@ def parse_lladdr(text: object, what: str) -> str:
     return lladdr
 
 
+def canonical_hosts(value: object, what: str) -> tuple[str, ...]:
+    """Return one address without prefix, or a sequence, as a tuple of canonical text."""
+    return tuple(str(parse_address(text, what)) for text in _several(value, what))
+
+
 def canonical_addresses(value: object, what: str) -> tuple[str, ...]:
     """Return one address or a sequence of them as a tuple of canonical text."""
     return tuple(str(parse_interface_address(text, what)) for text in _several(value, what))
@@ -102,7 +110,8 @@ def canonical_subnets(value: object, what: str) -> tuple[str, ...]:
 def _several(value: object, what: str) -> tuple[object, ...]:
     if value is None:
         return ()
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    # a network object is iterable, too: over all its addresses
+    if isinstance(value, str | Network) or not isinstance(value, Iterable):
         return (value,)
     if isinstance(value, (bytes, dict)):
         raise InvalidAddress(f"{what}: {value!r} is not a str or a sequence of them")

@@ -129,6 +129,7 @@ def _veth(
     peer_lladdr: str | None,
     mtu: int | None,
 ) -> _Template:
+    # numbers first: no name looks like a placeholder, but a MAC address may
     peer = {
         "index": _PEER_INDEX,
         "attrs": _present(
@@ -141,9 +142,9 @@ def _veth(
     attributes = _present(
         IFLA_IFNAME=ifname,
         IFLA_MASTER=_MASTER if enslaved else None,
+        IFLA_LINKINFO=_linkinfo("veth", VETH_INFO_PEER=peer),
         IFLA_ADDRESS=lladdr,
         IFLA_MTU=mtu,
-        IFLA_LINKINFO=_linkinfo("veth", VETH_INFO_PEER=peer),
     )
     return _encode(
         ifinfmsg(),
@@ -298,8 +299,8 @@ def _route(
         RTM_NEWROUTE,
         flags,
         _present(
+            RTA_OIF=_INDEX if has_device else None,  # before what may look like it
             RTA_DST=None if is_default else network,
-            RTA_OIF=_INDEX if has_device else None,
             RTA_GATEWAY=route.via,
             RTA_PREFSRC=route.source,
             RTA_PRIORITY=route.metric,
@@ -312,6 +313,23 @@ def _route(
         scope=_SCOPES[scope],
         type=_RTN_UNICAST,
     )
+
+
+@functools.lru_cache(maxsize=1024)
+def _get_route(address: str) -> _Template:
+    return _encode(
+        rtmsg(),
+        RTM_GETROUTE,
+        _REQUEST,
+        _present(RTA_DST=address),
+        family=socket.AF_INET6,
+        dst_len=128,
+    )
+
+
+def get_route(address: str) -> bytearray:
+    """``ip -6 route get ADDRESS``."""
+    return _get_route(address).fill({})
 
 
 def add_neighbour(neighbour: Neighbour, index: int) -> bytearray:

@@ -13,15 +13,35 @@ from ._nsfile import NamespaceFile
 from ._switches import Switch, Switches
 
 LOOPBACK_INDEX = 1
+#: A build keeps a socket open in each namespace, but not one descriptor more than
+#: a large network needs: it has one in each anyway, and 1,024 is a common limit.
+_MAX_KEPT_SOCKETS = 100
 
 
 def first_free_index() -> int:
-    """Return the first index that is free in the calling thread's namespace.
-
-    A new one has more than the loopback interface where drivers such as ip_gre
-    put devices into every namespace; one in use has what its test made there.
-    """
+    """Return the first index that is free in the calling thread's namespace."""
     return max(index for index, _ in socket.if_nameindex()) + 1
+
+
+class FreshIndex:
+    """The first free index of a new namespace: asked once, the same for all.
+
+    It is 2, but where drivers such as ip_gre put devices into every namespace.
+    """
+
+    def __init__(self) -> None:
+        self._known: int | None = None
+
+    def look(self) -> int:
+        """Return it; the calling thread is in a new namespace."""
+        if self._known is None:
+            self._known = first_free_index()
+        return self._known
+
+    def forget(self) -> bool:
+        """Ask anew the next time: a driver may have been loaded. False if never asked."""
+        known, self._known = self._known, None
+        return known is not None
 
 
 class Fabric:
@@ -33,12 +53,15 @@ class Fabric:
         indexes: The interface indexes, by (place, interface name).
     """
 
-    def __init__(self, lender: Switches) -> None:
+    def __init__(self, lender: Switches, fresh: FreshIndex) -> None:
         self.files: dict[str, NamespaceFile] = {}
         self.switches: dict[str, Switch] = {}
         self.indexes: dict[tuple[str, str], int] = {}
         self._lender = lender
+        self._fresh = fresh
         self._next_index: dict[str, int] = {}
+        #: Sockets of namespaces that are being built, until they are.
+        self._sockets: dict[str, RouteSocket] = {}
 
     def file_of(self, place: str) -> NamespaceFile:
         """Return the namespace of a place, be it that of a hidden bridge."""
@@ -47,8 +70,9 @@ class Fabric:
     @contextlib.contextmanager
     def route_socket(self, place: str) -> Iterator[RouteSocket]:
         """Give an rtnetlink socket inside a place, for the length of the block."""
-        if place in self.switches:
-            yield self.switches[place].socket
+        kept = self.switches[place].socket if place in self.switches else None
+        if kept := kept or self._sockets.get(place):
+            yield kept
             return
         with self.files[place].entered(), RouteSocket() as route:
             yield route
@@ -72,7 +96,9 @@ class Fabric:
 
         def prepare_and_look() -> None:
             prepare()
-            self._next_index[name] = first_free_index()
+            self._next_index[name] = self._fresh.look()
+            if len(self._sockets) < _MAX_KEPT_SOCKETS:
+                self._sockets[name] = RouteSocket()
 
         self.files[name] = NamespaceFile.create(name, prepare_and_look)
         self.indexes[name, "lo"] = LOOPBACK_INDEX
@@ -97,8 +123,15 @@ class Fabric:
                 if place in files or place in switches:
                     self._delete_link(place, self.indexes[place, ifname])
             self.indexes = indexes
+            self._close_sockets()
             self._let_go(self.files.keys() - files, self.switches.keys() - switches)
             raise
+        finally:
+            self._close_sockets()
+
+    def _close_sockets(self) -> None:
+        while self._sockets:
+            self._sockets.popitem()[1].close()
 
     def close(self) -> None:
         """Let go of all namespaces, and give the switches back."""

@@ -68,9 +68,10 @@ def derive_port_name(namespace: str, ifname: str, taken: Collection[str]) -> str
     candidate = f"{namespace}-{ifname}"
     if _fits(candidate) and candidate not in taken:
         return candidate
+    encoded = candidate.replace("%", "_").encode()
     for number in range(1, len(taken) + 2):
         suffix = f"~{number}"
-        stem = candidate.encode()[: MAX_IFNAME - len(suffix)].decode(errors="ignore")
+        stem = encoded[: MAX_IFNAME - len(suffix)].decode(errors="ignore")
         if stem + suffix not in taken:
             return stem + suffix
     raise AssertionError("one of len(taken) + 1 different names is free")

@@ -34,11 +34,13 @@ _ERROR = struct.Struct("=i")
 
 #: A batch stays well below the send buffer (net.core.wmem_default is 208 KiB).
 _MAX_BATCH = 32 * 1024
+#: The kernel puts no more into one datagram (netlink_dump() in af_netlink.c).
+_LARGEST_DATAGRAM = 32 * 1024
 #: Every link that is read back costs about 2 KiB of the receive buffer.
 _MAX_REPLIES = 32
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # not frozen: context managers set __traceback__
 class Refusal(Exception):
     """The kernel refused one request of a batch.
 
@@ -176,8 +178,7 @@ class RouteSocket:
 
     def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
         """Yield (type, flags, sequence number, message) of one datagram."""
-        data, _, flags, _ = self._socket.recvmsg(1 << 17)
-        yield from split_messages(data)
+        yield from split_messages(self._socket.recv(_LARGEST_DATAGRAM))
 
 
 def split_messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
@@ -233,3 +234,11 @@ def attributes(data: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
             return
         yield kind & 0x3FFF, data[offset + 4 : offset + length]
         offset += (length + 3) & ~3
+
+
+def attribute(data: bytes, wanted: int, offset: int = 0) -> bytes | None:
+    """Return the payload of the first attribute of type `wanted`, or None."""
+    for kind, payload in attributes(data, offset):
+        if kind == wanted:
+            return payload
+    return None

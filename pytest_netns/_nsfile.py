@@ -131,7 +131,13 @@ class Visit:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.leave()
+        try:
+            self.leave()
+        except NamespaceRestoreError:
+            raise
+        except BaseException:
+            self.leave()  # Ctrl-C may come when it is about to leave
+            raise
 
     def leave(self) -> None:
         """Bring the thread back, if it is inside."""
@@ -140,12 +146,13 @@ class Visit:
         try:
             setns(self._back, CLONE_NEWNET)
         except OSError as error:
+            self._inside = False
+            self._close()
             raise NamespaceRestoreError(
                 error.errno or 0, "bring the thread back to where it was", self._name
             ) from error
-        finally:
-            self._inside = False
-            self._close()
+        self._inside = False
+        self._close()
 
     def _close(self) -> None:
         if self._owned:
@@ -184,7 +191,9 @@ class NamespaceFile:
             KernelError: The kernel refuses (EPERM without privilege, ENOSPC at
                 the limit of /proc/sys/user/max_net_namespaces).
         """
-        back = os.open(_OWN_NAMESPACE, _OPEN)
+        there = home()
+        at_home = there.current_link() == there.link
+        back = there.fd if at_home else os.open(_OWN_NAMESPACE, _OPEN)
         try:
             try:
                 unshare(CLONE_NEWNET)
@@ -197,7 +206,8 @@ class NamespaceFile:
         except OSError as error:
             raise KernelError(error.errno or 0, "create it", name) from error
         finally:
-            os.close(back)
+            if not at_home:
+                os.close(back)
         return cls(fd, name)
 
     @property

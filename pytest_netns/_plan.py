@@ -102,6 +102,18 @@ class Settle(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitAddress(Step):
+    """Wait until packets to an IPv6 address are taken for the namespace's own.
+
+    The kernel adds the address at once, but the route that delivers to it only
+    when a work queue gets to it (``addrconf_dad_work()`` in net/ipv6/addrconf.c,
+    also with nodad).
+    """
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class DisableOffload(Step):
     """``ethtool -K NAME tx off tso off gso off gro off``."""
 
@@ -157,6 +169,7 @@ def plan(layout: Layout, built: Layout | None = None) -> tuple[Step, ...]:
         *_late_sysctls(namespaces),
         *_offload(cables),
         *_settling(cables),
+        *_awaiting(layout, namespaces, bridges, cables),
     )
 
 
@@ -236,6 +249,23 @@ def _settling(cables: list[Cable]) -> Iterator[Step]:
     for cable in cables:
         near, _ = _near_and_far(cable)
         steps.append(Settle(near.place, cable.record, near.ifname))
+    yield from _by_place(steps)
+
+
+def _awaiting(
+    layout: Layout, namespaces: list[Namespace], bridges: list[Bridge], cables: list[Cable]
+) -> Iterator[Step]:
+    steps: list[Step] = [
+        AwaitAddress(one.name, one, "::1")
+        for one in namespaces
+        if not any("disable_ipv6" in key for key in one.sysctls)
+    ]
+    for interface in _new_interfaces(layout, bridges, cables):
+        steps += (
+            AwaitAddress(interface.place, interface.record, str(address.ip))
+            for address in interface.addresses
+            if address.version == 6
+        )
     yield from _by_place(steps)
 
 

@@ -9,22 +9,22 @@ nothing differs. What differs is never repaired, but kept aside until the end.
 
 from __future__ import annotations
 
-import struct
+import enum
+import errno
 import time
 from collections import deque
-from collections.abc import Iterator
 
 from . import _codec as codec
 from . import _sysctl as sysctl
-from ._netlink import Refusal, RouteSocket, attributes
+from ._netlink import Refusal, RouteSocket
 from ._nsfile import NamespaceFile
+from ._snapshot import Snapshot, bridge_settings
 from .errors import KernelError, MissingFeature
 from .records import Bridge
 
 #: Far beyond what the kernel gives to devices that it puts into every namespace.
 _INDEX = 1 << 16
 _NO_LLADDR = bytes(6)
-_AF_BRIDGE = 7
 
 #: How long a switch may wait for its last port to vanish, in seconds. A port
 #: stays as long as somebody keeps the test's namespace open.
@@ -42,37 +42,18 @@ NO_BRIDGE_NETFILTER = tuple(
     for table in ("arptables", "iptables", "ip6tables")
 )
 
-# include/uapi/linux/if_link.h: what changes by itself
-_IFLA_ADDRESS, _IFLA_LINKINFO, _IFLA_INFO_DATA, _IFLA_AF_SPEC = 1, 18, 2, 26
 _IFLA_BR_VLAN_FILTERING = 7
-_NDA_LLADDR, _NDA_VLAN = 2, 5
-_VOLATILE = frozenset(
-    {
-        _IFLA_ADDRESS,  # compared on its own
-        3,  # IFNAME: each borrower's own
-        7,  # STATS
-        16,  # OPERSTATE
-        23,  # STATS64
-        33,  # CARRIER
-        35,  # CARRIER_CHANGES
-        47,  # CARRIER_UP_COUNT
-        48,  # CARRIER_DOWN_COUNT
-        59,  # TSO_MAX_SIZE: what the last port had
-        _IFLA_LINKINFO,  # looked into
-        _IFLA_AF_SPEC,  # looked into
-    }
-)
-_VOLATILE_OF_BRIDGE = frozenset(
-    {
-        10,  # ROOT_ID: the MAC address again
-        11,  # BRIDGE_ID
-        *range(12, 20),  # ROOT_PORT ... GC_TIMER: where the protocol stands
-    }
-)
-_VOLATILE_OF_INET6 = frozenset({3, 5, 6})  # STATS, CACHEINFO, ICMP6STATS
-_IFF_RUNNING_AND_LOWER_UP = 0x40 | 0x10000
 
-_Snapshot = frozenset[tuple[object, ...]]
+
+class SwitchState(enum.Enum):
+    """What a switch that was given back may be."""
+
+    #: The kernel has not yet taken the last port away.
+    HAS_PORTS = "has ports"
+    #: Something differs from when it was new.
+    CHANGED = "changed"
+    #: It can be lent again.
+    CLEAN = "clean"
 
 
 class Switch:
@@ -95,9 +76,8 @@ class Switch:
         try:
             plain = Bridge(bridge.name)
             self._apply(codec.add_bridge(_INDEX, plain), f"create bridge {bridge.name!r}")
-            self._lladdr = self._link_address()
-            self._virgin = self._snapshot()
-            self._links = self._count_links()
+            self._virgin = Snapshot.take(self.socket, _INDEX)
+            self._lladdr = self._virgin.lladdr
         except BaseException:
             self.close()
             raise
@@ -145,41 +125,20 @@ class Switch:
         request = codec.reset_bridge(_INDEX, mtu, vlan_filtering=bridge.vlan_filtering)
         self._apply(request, f"reset bridge {bridge.name!r}")
 
-    def has_ports(self) -> bool:
-        """Tell whether the kernel still has anything here but the bridge."""
-        return self._count_links() > self._links
-
-    def is_clean(self) -> bool:
+    def state(self) -> SwitchState:
         """Tell whether it is indistinguishable from when it was new."""
+        now = Snapshot.take(self.socket, _INDEX, most=len(self._virgin.links))
+        if now is None:
+            return SwitchState.HAS_PORTS
         # a bridge takes its ports' MAC address, and loses it with the last of them
         had_ports = self._next_index > _INDEX + 1
         lladdr = _NO_LLADDR if had_ports else self._lladdr
-        if not self.sticky[1] and self._link_address() != lladdr:
-            return False
-        return self._snapshot() == self._virgin
-
-    def _count_links(self) -> int:
-        return len(self._dump(codec.RTM_GETLINK))
-
-    def _link_address(self) -> bytes:
-        (message,) = self.socket.query([codec.get_link(_INDEX)])
-        return dict(attributes(message, 32)).get(_IFLA_ADDRESS, b"")
-
-    def _snapshot(self) -> _Snapshot:
-        """Read all that another network could notice, without what moves by itself."""
-        return frozenset(
-            (
-                *_links(self._dump(codec.RTM_GETLINK)),
-                *_vlans(self._dump(codec.RTM_GETLINK, _AF_BRIDGE)),
-                *(("address", message[16:]) for message in self._dump(codec.RTM_GETADDR)),
-                *_forwarding(self._dump(codec.RTM_GETNEIGH, _AF_BRIDGE), self._link_address()),
-                *(("multicast", message[24:]) for message in self._dump(codec.RTM_GETMDB, 7)),
-                *(("queue", message[16:36]) for message in self._dump(codec.RTM_GETQDISC)),
-            )
-        )
-
-    def _dump(self, kind: int, family: int = 0) -> list[bytes]:
-        return self.socket.dump(codec.dump(kind, family))
+        if not self.sticky[1] and now.lladdr != lladdr:
+            return SwitchState.CHANGED
+        if not now.equals(self._virgin):
+            return SwitchState.CHANGED
+        self._virgin = now  # proven equal, and the next one is more like it
+        return SwitchState.CLEAN
 
     def _apply(self, request: bytearray, action: str) -> None:
         try:
@@ -191,6 +150,8 @@ class Switch:
                     needed_by=self.borrower,
                     remedy="modprobe bridge, or use a kernel of a distribution",
                 ) from refusal
+            if self.borrower.vlan_filtering and refusal.number == errno.EOPNOTSUPP:
+                raise no_vlan_filtering(self.borrower) from refusal
             raise KernelError(
                 refusal.number, action, None, self.borrower, refusal.detail
             ) from refusal
@@ -206,12 +167,17 @@ def check_vlan_filtering(route: RouteSocket, index: int, bridge: Bridge) -> None
     if not bridge.vlan_filtering:
         return
     (message,) = route.query([codec.get_link(index)])
-    if _bridge_data(message).get(_IFLA_BR_VLAN_FILTERING) != b"\1":
-        raise MissingFeature.of_kernel(
-            "VLAN filtering of bridges (CONFIG_BRIDGE_VLAN_FILTERING)",
-            needed_by=bridge,
-            remedy="use a kernel of a distribution, which has it",
-        )
+    if bridge_settings(message).get(_IFLA_BR_VLAN_FILTERING) != b"\1":
+        raise no_vlan_filtering(bridge)
+
+
+def no_vlan_filtering(bridge: Bridge) -> MissingFeature:
+    """Return the error for a kernel that was built without it."""
+    return MissingFeature.of_kernel(
+        "VLAN filtering of bridges (CONFIG_BRIDGE_VLAN_FILTERING)",
+        needed_by=bridge,
+        remedy="use a kernel of a distribution, which has it",
+    )
 
 
 class Switches:
@@ -253,76 +219,30 @@ class Switches:
         for switch in list(self._resting):
             if switch.sticky != wanted:
                 continue
-            if switch.has_ports():
-                if time.monotonic() - switch.returned > _PATIENCE:
-                    self._put_aside(switch)
-                    continue
-                return None  # those behind it were given back later still
-            self._resting.remove(switch)
-            if self._scrub(switch):
+            state = self._scrub(switch)
+            if state is SwitchState.CLEAN:
+                self._resting.remove(switch)
                 return switch
+            if state is SwitchState.CHANGED or self._waited_enough(switch):
+                self._resting.remove(switch)
+                self._aside.append(switch)
+            else:
+                return None  # those behind it were given back later still
         return None
 
-    def _put_aside(self, switch: Switch) -> None:
-        self._resting.remove(switch)
-        self._aside.append(switch)
+    @staticmethod
+    def _waited_enough(switch: Switch) -> bool:
+        return time.monotonic() - switch.returned > _PATIENCE
 
-    def _scrub(self, switch: Switch) -> bool:
+    @staticmethod
+    def _scrub(switch: Switch) -> SwitchState:
         try:
             switch.reset()
-            clean = switch.is_clean()
+            return switch.state()
         except (KernelError, Refusal):
-            clean = False
-        if not clean:
-            self._aside.append(switch)
-        return clean
+            return SwitchState.CHANGED
 
 
 def _stickiness(bridge: Bridge) -> tuple[bool, bool]:
     """A set MTU stops following the ports', a set MAC address likewise, for good."""
     return bridge.mtu is not None, bridge.lladdr is not None
-
-
-def _links(messages: list[bytes]) -> Iterator[tuple[object, ...]]:
-    for message in messages:
-        _, kind, index, flags, _ = struct.unpack_from("=BxHiII", message, 16)
-        yield "link", index, kind, flags & ~_IFF_RUNNING_AND_LOWER_UP
-        for attribute, payload in attributes(message, 32):
-            if attribute not in _VOLATILE:
-                yield "link", index, attribute, payload
-            elif attribute == _IFLA_AF_SPEC:
-                yield from _families(index, payload)
-        for attribute, payload in _bridge_data(message).items():
-            if attribute not in _VOLATILE_OF_BRIDGE:
-                yield "bridge", index, attribute, payload
-
-
-def _families(index: int, specification: bytes) -> Iterator[tuple[object, ...]]:
-    for family, nested in attributes(specification):
-        for attribute, payload in attributes(nested):
-            if family != 10 or attribute not in _VOLATILE_OF_INET6:
-                yield "family", index, family, attribute, payload
-
-
-def _vlans(messages: list[bytes]) -> Iterator[tuple[object, ...]]:
-    for message in messages:
-        for attribute, payload in attributes(message, 32):
-            if attribute == _IFLA_AF_SPEC:
-                yield "vlans", payload
-
-
-def _forwarding(messages: list[bytes], own: bytes) -> Iterator[tuple[object, ...]]:
-    """List the entries of the forwarding database, but for the bridge's `own` address."""
-    for message in messages:
-        index, state, flags, kind = struct.unpack_from("=iHBB", message, 20)
-        entry = dict(attributes(message, 28))
-        lladdr = entry.get(_NDA_LLADDR, b"")
-        if lladdr != own:
-            yield "forwarding", index, state, flags, kind, lladdr, entry.get(_NDA_VLAN)
-
-
-def _bridge_data(message: bytes) -> dict[int, bytes]:
-    information = dict(attributes(message, 32)).get(_IFLA_LINKINFO, b"")
-    return dict(attributes(dict(attributes(information)).get(_IFLA_INFO_DATA, b"")))
-
-

@@ -168,13 +168,14 @@ class Threads:
         """Work, on a thread of its own, until there is no more."""
         try:
             self._arrive()
+            place = _place()
         except BaseException as error:  # noqa: BLE001  # told to whoever needs the thread
             self._refuse(worker, error)
             return
         while (job := worker.queue.get()) is not None:
             try:
                 job.perform()
-                reusable = self._is_reusable(worker, job)
+                reusable = self._is_reusable(worker, job, place)
                 job.finish()
             except Cancelled:
                 # it came too late, when the call itself had just ended
@@ -193,10 +194,11 @@ class Threads:
             job.error = error
             job.finish()
 
-    def _is_reusable(self, worker: _Worker, job: Job[Any]) -> bool:
+    def _is_reusable(self, worker: _Worker, job: Job[Any], place: str) -> bool:
         """Offer the thread for the next call, if it is where it should be."""
+        strayed = _place() != place  # a call may enter a namespace and stay there
         with self._lock:
-            if self._closed or isinstance(job.error, NamespaceRestoreError):
+            if self._closed or strayed or isinstance(job.error, NamespaceRestoreError):
                 self._all.discard(worker)
                 return False
             self._idle.append(worker)
@@ -220,6 +222,10 @@ def cancel(job: Job[Any]) -> None:
     """Raise `Cancelled` in the thread that works on `job`, at its next bytecode."""
     if job.thread is not None and not job.finished:
         raise_in_thread(job.thread, Cancelled)
+
+
+def _place() -> str:
+    return os.readlink("/proc/thread-self/ns/net")
 
 
 def _working_directory() -> str | None:

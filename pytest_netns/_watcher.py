@@ -14,6 +14,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from ._processes import await_end
@@ -27,18 +28,26 @@ class Watcher:
     def __init__(self) -> None:
         self._connection: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._watched: set[int] = set()
+        self._lock = threading.Lock()  # any thread may be the first to enter
 
     def watch(self, inode: int, fd: int) -> None:
         """Have the processes in a namespace ended if this process dies."""
-        if self._connection is None:
-            self._start()
-        assert self._connection is not None  # noqa: S101  # just started
-        socket.send_fds(self._connection, [f"+{inode}\n".encode()], [fd])
+        with self._lock:
+            if inode in self._watched:
+                return
+            if self._connection is None:
+                self._start()
+            assert self._connection is not None  # noqa: S101  # just started
+            socket.send_fds(self._connection, [f"+{inode}\n".encode()], [fd])
+            self._watched.add(inode)
 
     def forget(self, inode: int) -> None:
         """Stop watching a namespace; the watcher lets go of it."""
-        if self._connection is not None:
-            self._connection.send(f"-{inode}\n".encode())
+        with self._lock:
+            if self._connection is not None and inode in self._watched:
+                self._watched.remove(inode)
+                self._connection.send(f"-{inode}\n".encode())
 
     def close(self) -> None:
         """End the watcher."""

@@ -18,6 +18,7 @@ from ._plan import (
     AddNeighbour,
     AddRoute,
     AddVeth,
+    AwaitAddress,
     CreateNamespace,
     DisableOffload,
     LendSwitch,
@@ -27,10 +28,16 @@ from ._plan import (
     Step,
     WriteSysctl,
 )
-from ._switches import NO_BRIDGE_NETFILTER, Switches, check_vlan_filtering
+from ._switches import (
+    NO_BRIDGE_NETFILTER,
+    Switches,
+    check_vlan_filtering,
+    no_vlan_filtering,
+)
 from .errors import KernelError, MissingFeature, NetnsError, PrivilegeError
-from .interface import settle
+from .interface import await_addresses, settle
 from .privileges import NEEDED_CAPABILITIES, explain
+from .records import Bridge
 
 
 class Builder:
@@ -72,6 +79,8 @@ class Builder:
                 self._lend_switch(step)
             case Settle():
                 self._settle(place, cast("list[Settle]", batch))
+            case AwaitAddress():
+                self._await_addresses(place, cast("list[AwaitAddress]", batch))
             case DisableOffload() | WriteSysctl():
                 self._adjust(place, cast("list[DisableOffload | WriteSysctl]", batch))
             case _:
@@ -151,6 +160,10 @@ class Builder:
         with self._fabric.route_socket(place) as route:
             settle(route, [self._fabric.indexes[place, step.ifname] for step in steps])
 
+    def _await_addresses(self, place: str, steps: list[AwaitAddress]) -> None:
+        with self._fabric.route_socket(place) as route:
+            await_addresses(route, [step.address for step in steps])
+
     def _adjust(self, place: str, steps: list[DisableOffload | WriteSysctl]) -> None:
         with self._fabric.file_of(place).entered():
             for step in steps:
@@ -203,6 +216,8 @@ def _explained(error: KernelError, step: Step) -> NetnsError:
             needed_by=step.record,
             remedy=f"modprobe {kind}, or use a kernel of a distribution",
         )
+    if error.errno == errno.EOPNOTSUPP and getattr(step.record, "vlan_filtering", False):
+        return no_vlan_filtering(cast("Bridge", step.record))
     if error.record is None:
         error.record = repr(step.record)
     return error

@@ -42,7 +42,10 @@ class NetnsError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by value, whatever the constructor's signature."""
-        return _restore, (type(self), self.args, self.__dict__)
+        state = dict(self.__dict__)
+        if isinstance(self, OSError):  # these two are not in its __dict__
+            state |= {"errno": self.errno, "strerror": self.strerror}
+        return _restore, (type(self), self.args, state)
 
 
 def _restore(
@@ -50,7 +53,8 @@ def _restore(
 ) -> NetnsError:
     error = kind.__new__(kind, *args)
     error.args = args
-    error.__dict__.update(state)
+    for name, value in state.items():
+        setattr(error, name, value)
     return error
 
 
@@ -236,7 +240,7 @@ class CommandTimeout(NetnsError, TimeoutError):
         stderr: str = "",
         namespace: str = "",
     ) -> None:
-        super().__init__(_join(command), timeout)
+        super().__init__(_join(command))  # OSError takes two for errno and strerror
         self.cmd = list(command)
         self.timeout = timeout
         self.stdout = stdout
@@ -263,7 +267,7 @@ class WaitTimeout(NetnsError, TimeoutError):
     """
 
     def __init__(self, awaited: str, timeout: float, last_seen: str = "") -> None:
-        super().__init__(awaited, timeout)
+        super().__init__(awaited)  # OSError takes two for errno and strerror
         self.awaited = awaited
         self.timeout = timeout
         self.last_seen = last_seen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 import time
@@ -11,7 +12,7 @@ from typing import Any
 
 from . import _codec as codec
 from ._addresses import InterfaceAddress
-from ._netlink import Refusal, RouteSocket, attributes
+from ._netlink import Refusal, RouteSocket, attribute
 from ._nsfile import NamespaceFile
 from .errors import KernelError, UnknownName
 
@@ -19,6 +20,7 @@ from .errors import KernelError, UnknownName
 _IFF_UP = 0x1
 _IFF_RUNNING = 0x40
 _IFLA_OPERSTATE = 16
+_LINK_HEADER = 32  # struct nlmsghdr and struct ifinfomsg
 _IF_OPER_UP = b"\6"
 
 _SCOPE_NAMES = {0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}
@@ -34,7 +36,9 @@ _STATES = {
     0x40: "noarp",
     0x80: "permanent",
 }
-_RT_TABLE_MAIN = 254
+# struct rtmsg (include/uapi/linux/rtnetlink.h), behind struct nlmsghdr
+_ROUTE_KIND_OFFSET = 16 + 7
+_RTN_LOCAL = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +162,8 @@ class Interface:
             for request in self._declared():
                 route.apply([request])
             settle(route, [self.index], timeout=0)
+            own = [one for index, one, _ in _dump_addresses(route) if index == self.index]
+            await_addresses(route, [str(one.ip) for one in own if one.version == 6])
 
     def _change(self, request: bytearray, state: str) -> None:
         with self._file.entered(), RouteSocket() as route:
@@ -196,12 +202,34 @@ def settle(route: RouteSocket, indexes: Sequence[int], timeout: float = 2.0) -> 
         indexes = [
             index
             for index, answer in zip(indexes, answers, strict=True)
-            if dict(attributes(answer, 32)).get(_IFLA_OPERSTATE) != _IF_OPER_UP
+            if attribute(answer, _IFLA_OPERSTATE, _LINK_HEADER) != _IF_OPER_UP
         ]
         if indexes and time.monotonic() > deadline:
             return  # not for us to judge: the peer may have been set down meanwhile
         if indexes:
             time.sleep(0.001)
+
+
+def await_addresses(
+    route: RouteSocket, addresses: Sequence[str], timeout: float = 2.0
+) -> None:
+    """Wait until packets to these IPv6 addresses are taken for the namespace's own."""
+    deadline = time.monotonic() + timeout
+    pending = list(addresses)
+    while pending and time.monotonic() < deadline:
+        if _is_local(route, pending[-1]):
+            pending.pop()
+        else:
+            time.sleep(0.0002)
+
+
+def _is_local(route: RouteSocket, address: str) -> bool:
+    try:
+        (answer,) = route.query([codec.get_route(address)])
+    except Refusal as refusal:
+        # without IPv6 there is nothing to wait for
+        return refusal.number in (errno.EAFNOSUPPORT, errno.EOPNOTSUPP)
+    return answer[_ROUTE_KIND_OFFSET] == _RTN_LOCAL
 
 
 def interfaces_of(file: NamespaceFile) -> dict[str, int]:

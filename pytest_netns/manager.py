@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import TypeVar
 
-from ._fabric import Fabric
+from ._fabric import Fabric, FreshIndex
 from ._layout import Layout
 from ._nsfile import go_home, home
-from ._plan import plan
+from ._plan import Step, plan
 from ._switches import Switches
 from ._threads import Threads
 from ._watcher import Watcher
 from .builder import Builder
-from .errors import ClosedError
+from .errors import ClosedError, KernelError
 from .namespace import NetworkNamespace
 from .network import Network
 from .topology import Topology
@@ -39,6 +40,7 @@ class NetworkManager:
         home()  # as seen from the thread that makes the manager
         self._threads = Threads("netns builder", lambda: go_home("netns builder"))
         self._switches = Switches()
+        self._fresh = FreshIndex()
         self._watcher = Watcher()
         self._networks: list[Network] = []
         self._one_at_a_time = threading.Lock()
@@ -61,8 +63,8 @@ class NetworkManager:
         __tracebackhide__ = True
         if self._closed:
             raise ClosedError("the network manager is closed")
-        fabric = Fabric(self._switches)
-        self.extend(fabric, topology.layout, Layout())
+        fabric = Fabric(self._switches, self._fresh)
+        self._build(fabric, topology.steps)
         network = Network(topology, fabric, self)
         network.when_closed.append(lambda: self._networks.remove(network))
         self._networks.append(network)
@@ -71,7 +73,10 @@ class NetworkManager:
     def extend(self, fabric: Fabric, layout: Layout, built: Layout) -> None:
         """Bring `fabric` from `built` to `layout`, or leave it as it was."""
         __tracebackhide__ = True
-        steps = plan(layout, built)
+        self._build(fabric, plan(layout, built))
+
+    def _build(self, fabric: Fabric, steps: tuple[Step, ...]) -> None:
+        __tracebackhide__ = True
         cancelled = threading.Event()
 
         def check_cancelled() -> None:
@@ -79,7 +84,18 @@ class NetworkManager:
                 raise BuildCancelled
 
         builder = Builder(fabric, self._switches, check_cancelled)
-        self._undisturbed(lambda: builder.build(steps), cancelled.set)
+
+        def build() -> None:
+            __tracebackhide__ = True
+            try:
+                builder.build(steps)
+            except KernelError as error:
+                # an index is taken: a driver was loaded that has devices everywhere
+                if error.errno != errno.EEXIST or not self._fresh.forget():
+                    raise
+                builder.build(steps)
+
+        self._undisturbed(build, cancelled.set)
 
     def dismantle(self, network: Network) -> None:
         """Take a network down, whatever interrupts the caller."""

@@ -83,6 +83,22 @@ def errors_at_collection(items: Iterable[pytest.Item]) -> list[str]:
     return list(errors)
 
 
+def refuse(config: pytest.Config, items: list[pytest.Item], errors: list[str]) -> None:
+    """Report what is wrong with markers, and see to it that no test runs.
+
+    Raises:
+        UsageError: Always, but for a worker of xdist: to its controller that
+            would be a crash, so there they are errors of the collection.
+    """
+    if not hasattr(config, "workerinput"):
+        raise pytest.UsageError(*errors)
+    items.clear()
+    for error in errors:
+        place = error.partition(": ")[0]
+        report = pytest.CollectReport(place, "failed", error, [])
+        config.hook.pytest_collectreport(report=report)
+
+
 def _error_of(item: pytest.Item) -> str | None:
     from .errors import NetnsError
 
@@ -95,7 +111,8 @@ def _error_of(item: pytest.Item) -> str | None:
 
 def _place(item: pytest.Item) -> str:
     path, line, name = item.reportinfo()
-    return f"{path}:{(line or 0) + 1}: {name}"
+    # the sets of parameters share the marker, and its error
+    return f"{path}:{(line or 0) + 1}: {name.partition('[')[0]}"
 
 
 def _check_requires(requires: object) -> None:

@@ -22,7 +22,7 @@ from . import process as processes
 from ._nsfile import NamespaceFile, Visit
 from ._processes import processes_in
 from ._threads import Threads
-from .errors import UnknownName
+from .errors import NamespaceRestoreError, UnknownName
 from .interface import Interface, NeighbourEntry, RouteEntry
 from .ping import PingResult, ping
 from .process import Arguments, Process
@@ -106,7 +106,16 @@ class NetworkNamespace:
         Raises:
             NamespaceRestoreError: It cannot come back; never use it again.
         """
-        self._stays.visits.pop().__exit__(kind, value, traceback)
+        visits = self._stays.visits
+        try:
+            visits[-1].leave()
+        except NamespaceRestoreError:
+            raise
+        except BaseException:
+            visits[-1].leave()  # Ctrl-C may come when it is about to leave
+            raise
+        finally:
+            visits.pop()
 
     def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call a function inside, on a thread of the namespace, and return its value.

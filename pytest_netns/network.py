@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import ipaddress
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from ._hosts import addresses_towards, hosts_file, resolv_file
 from ._layout import Layout
 from ._leftovers import release_descriptors, threads_in
 from ._mounts import Surroundings
+from ._nsfile import go_home, is_home
 from ._processes import end_processes
 from .errors import ClosedError, InvalidAddress, NetnsError, TeardownError, UnknownName
 from .interface import Interface, index_of
@@ -163,6 +165,13 @@ class Network:
         finally:
             for callback in self.when_closed:
                 callback()
+            self._bring_caller_home()
+
+    def _bring_caller_home(self) -> None:
+        """Do not leave the calling thread in a namespace that nobody has any more."""
+        inodes = {namespace.inode for namespace in self}
+        if not is_home() and os.stat("/proc/thread-self/ns/net").st_ino in inodes:
+            go_home("of a closed network")
 
     @property
     def closed(self) -> bool:
@@ -317,9 +326,14 @@ def _threads_left(inodes: set[int], deadline: float) -> Iterator[str]:
     for thread in threads_in(inodes):
         if isinstance(thread, threading.Thread) and thread is not threading.main_thread():
             thread.join(max(0.0, deadline - time.monotonic()))
-    for thread in threads_in(inodes):
-        if thread is not threading.main_thread():  # the pytest layer brings that home
-            yield f"{thread!r}, still inside: no thread can be ended from outside"
+    main = threading.main_thread()  # the pytest layer brings that home
+    # Python forgets a thread a moment before the kernel does
+    while inside := [thread for thread in threads_in(inodes) if thread is not main]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.0002)
+    for thread in inside:
+        yield f"{thread!r}, still inside: no thread can be ended from outside"
 
 
 def _reaches(network: IPNetwork, via: str | None) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Generator
 import pytest
 
 from .fixtures import netns, netns_manager, netns_topology
-from .markers import DESCRIPTION, MARKER, errors_at_collection
+from .markers import DESCRIPTION, MARKER, errors_at_collection, refuse
 from .session import SESSION, NetnsSession, raise_failure
 
 __all__ = ["netns", "netns_manager", "netns_topology"]
@@ -37,11 +37,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SESSION] = NetnsSession.from_config(config)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
     """Check every marker before the first test runs, and have its network built."""
     errors = errors_at_collection(items)
     if errors:
-        raise pytest.UsageError(*errors)
+        refuse(config, items, errors)
     for item in items:
         if item.get_closest_marker(MARKER) and isinstance(item, pytest.Function):
             item.fixturenames[:] = _with_netns(item.fixturenames)
@@ -52,10 +54,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Fail a test whose background processes or tasks failed unnoticed."""
     __tracebackhide__ = True
     session = item.config.stash[SESSION]
+    at_home = session.main_thread_is_home()  # or a fixture has brought it somewhere
     try:
         result = yield
     finally:
-        session.bring_main_thread_home()
+        if at_home:
+            session.bring_main_thread_home()
         failures = session.take_failures()
     if failures:
         raise_failure(failures[0])

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from ._addresses import (
     canonical_addresses,
+    canonical_hosts,
     canonical_subnets,
     parse_address,
     parse_lladdr,
@@ -195,11 +196,7 @@ class Namespace(Record):
         self._set("neighbours", _records(self.neighbours, Neighbour, f"{what} neighbours"))
         self._set("sysctls", _sysctls(self.sysctls, what))
         self._set("hosts", _hosts(self.hosts, what))
-        servers = (self.nameservers,) if isinstance(self.nameservers, str) else self.nameservers
-        self._set(
-            "nameservers",
-            tuple(str(parse_address(server, f"{what} nameservers")) for server in servers),
-        )
+        self._set("nameservers", canonical_hosts(self.nameservers, f"{what} nameservers"))
         if self.hostname is not None:
             check_name(self.hostname, f"{what} hostname")
 
@@ -240,6 +237,8 @@ class Bridge(Record):
     def __post_init__(self) -> None:
         """Normalise and check."""
         check_ifname(self.name, "bridge")
+        if self.name == "lo":
+            raise InvalidName("bridge name 'lo' is reserved: it is the loopback interface")
         what = f"Bridge({self.name!r})"
         if self.namespace is not None:
             check_name(self.namespace, f"{what} namespace")
@@ -318,21 +317,23 @@ def split_endpoint(endpoint: object) -> tuple[str, str | None]:
     return node, check_ifname(ifname, f"endpoint {endpoint!r}: interface")
 
 
-def _records(value: Iterable[Any], kind: type, what: str) -> tuple[Any, ...]:
-    records = (value,) if isinstance(value, kind) else tuple(value)
+def _records(value: object, kind: type, what: str) -> tuple[Any, ...]:
+    records = tuple(value) if isinstance(value, Iterable) else (value,)
     for record in records:
         if not isinstance(record, kind):
             raise TopologyError(f"{what}: {record!r} is not a {kind.__name__}")
     return records
 
 
-def _sysctls(value: Mapping[str, Any], what: str) -> FrozenMap[str]:
+def _sysctls(value: object, what: str) -> FrozenMap[str]:
+    if not isinstance(value, Mapping):
+        raise TopologyError(f"{what} sysctls: {value!r} is not a mapping")
     for key in value:
         if not isinstance(key, str) or not key.replace("/", ".").startswith("net."):
             raise TopologyError(
                 f"{what} sysctls: {key!r} is not below 'net.', and would change the machine"
             )
-        if ".." in key.split("/") or "//" in key or key.endswith(("/", ".")):
+        if ".." in key.split("/") or "//" in key or key[-1] in "/." or not key.isprintable():
             raise TopologyError(f"{what} sysctls: {key!r} is not the name of a sysctl")
     return FrozenMap({key: _sysctl_text(setting) for key, setting in value.items()})
 
@@ -341,14 +342,13 @@ def _sysctl_text(setting: object) -> str:
     return str(int(setting)) if isinstance(setting, bool) else str(setting)
 
 
-def _hosts(value: Mapping[str, Any], what: str) -> FrozenMap[tuple[str, ...]]:
+def _hosts(value: object, what: str) -> FrozenMap[tuple[str, ...]]:
+    if not isinstance(value, Mapping):
+        raise TopologyError(f"{what} hosts: {value!r} is not a mapping")
     hosts: dict[str, tuple[str, ...]] = {}
     for name, addresses in value.items():
         check_name(name, f"{what} hosts: host")
-        several = (addresses,) if isinstance(addresses, str) else tuple(addresses)
-        hosts[name] = tuple(
-            str(parse_address(address, f"{what} hosts[{name!r}]")) for address in several
-        )
+        hosts[name] = canonical_hosts(addresses, f"{what} hosts[{name!r}]")
     return FrozenMap(hosts)
 
 

@@ -67,6 +67,14 @@ class NetnsSession:
         networks = self.manager.networks if self.manager else []
         return [section for network in networks for section in _sections(network)]
 
+    def main_thread_is_home(self) -> bool:
+        """Whether the main thread is where pytest was started."""
+        if self.manager is None:
+            return True
+        from ._nsfile import is_home
+
+        return is_home()
+
     def bring_main_thread_home(self) -> None:
         """Undo a visit that Ctrl-C or a signal handler has left half-way.
 
@@ -75,10 +83,10 @@ class NetnsSession:
         """
         if self.manager is None or threading.current_thread() is not threading.main_thread():
             return
-        from ._nsfile import go_home, is_home
+        from ._nsfile import go_home
         from .errors import NamespaceRestoreError
 
-        if not is_home():
+        if not self.main_thread_is_home():
             try:
                 go_home("of the test")
             except NamespaceRestoreError as error:
@@ -87,9 +95,10 @@ class NetnsSession:
 
 def raise_failure(failure: BaseException) -> NoReturn:
     """Fail the test with what went wrong in the background."""
-    __tracebackhide__ = True
     from .errors import ProcessEnded
 
+    # of a failure without a traceback pytest says that all of it is hidden
+    __tracebackhide__ = not isinstance(failure, ProcessEnded)
     if isinstance(failure, ProcessEnded):
         pytest.fail(str(failure), pytrace=False)  # it happened outside of any Python
     raise failure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Generator
 from typing import Any, Generic, TypeVar
 
@@ -63,7 +64,12 @@ class Task(Generic[T]):
         """Wait for the end without blocking the loop."""
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
-        self._job.when_finished(lambda: loop.call_soon_threadsafe(ended.set))
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(ended.set)
+
+        self._job.when_finished(wake)
         yield from ended.wait().__await__()
         return self.result(0)
 

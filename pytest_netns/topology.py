@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ._checks import check_layout
 from ._layout import Layout, resolve
+from ._plan import Step, plan
 from .errors import TopologyError
 from .records import Record
 
@@ -23,15 +24,18 @@ class Topology:
             say how.
     """
 
-    __slots__ = ("_layout", "records")
+    __slots__ = ("_layout", "_steps", "records")
 
     records: tuple[Record, ...]
+    _layout: Layout
+    _steps: tuple[Step, ...]
 
     def __init__(self, *records: Record) -> None:
         layout = resolve(records)
         check_layout(layout, list(layout.namespaces.values()))
         object.__setattr__(self, "records", records)
         object.__setattr__(self, "_layout", layout)
+        object.__setattr__(self, "_steps", None)
 
     def with_records(self, *records: Record) -> Topology:
         """Return a new topology that has `records` as well.
@@ -58,6 +62,13 @@ class Topology:
     def layout(self) -> Layout:
         """The records resolved against one another; for the layers above."""
         return self._layout
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The plan that builds it from nothing; made once."""
+        if self._steps is None:
+            object.__setattr__(self, "_steps", plan(self._layout))
+        return self._steps
 
     def __add__(self, other: object) -> Topology:
         """Return a new topology with the records of both."""
@@ -102,6 +113,8 @@ def join(parts: tuple[Topology | Record, ...]) -> Topology:
     Raises:
         TopologyError: A part is neither, or the parts do not fit together.
     """
+    if len(parts) == 1 and isinstance(parts[0], Topology):
+        return parts[0]  # the plan of a topology that many tests share is made once
     records: list[Record] = []
     for part in parts:
         if isinstance(part, Topology):

@@ -1,0 +1,164 @@
+"""Runs pytest inside pytest, each time in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_netns.privileges import missing_capabilities
+
+#: Warnings are errors, and neither other plugins nor earlier runs have a say.
+STRICT = ("-W", "error", "--strict-markers", "-p", "no:cacheprovider")
+PLAIN = (*STRICT, "-p", "no:asyncio", "-p", "no:hypothesispytest")
+
+#: How long anything may take at most, in seconds; nothing should come near.
+DEADLINE = 30.0
+
+#: Prints what remains of a run; also a module that the inner tests can import.
+LEFTOVERS = Path(__file__).with_name("leftovers.py")
+
+#: What the test files of inner runs may use without importing it.
+PREAMBLE = """\
+import os, signal, socket, subprocess, sys, threading, time
+from pathlib import Path
+import pytest
+from pytest_netns import *
+
+CABLE = Topology(
+    Namespace("left"),
+    Namespace("right"),
+    Veth("left:eth0", "right:eth0", address="10.0.0.1/24", peer_address="10.0.0.2/24"),
+)
+
+def eventually(condition):
+    deadline = time.monotonic() + 20
+    while not (value := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return value
+
+"""
+
+
+@pytest.fixture
+def privileged(request: pytest.FixtureRequest) -> None:
+    """Skip or fail where networks cannot be built, as the plugin itself does."""
+    request.getfixturevalue("netns_manager")
+
+
+@pytest.fixture(params=[(), ("-n", "2")], ids=["plain", "xdist"])
+def plugin_args(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Give the arguments that run the tests here, or on two workers of xdist."""
+    arguments: tuple[str, ...] = request.param
+    return arguments
+
+
+@pytest.fixture
+def unprivileged() -> list[str]:
+    """Give a prefix of commands, behind which networks cannot be built."""
+    if missing_capabilities():
+        return []
+    return ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+
+
+class Inner:
+    """A directory of test files, and runs of pytest in it."""
+
+    def __init__(self, pytester: pytest.Pytester, mark: str) -> None:
+        self.pytester = pytester
+        self.path = pytester.path
+        self._mark = mark
+        self._started: list[subprocess.Popen[str]] = []
+
+    def write(self, tests: str, name: str = "test_inner") -> None:
+        """Write a file of tests, with `PREAMBLE` above them."""
+        self.pytester.makepyfile(**{name: PREAMBLE + textwrap.dedent(tests)})
+
+    def place(self, text: str, name: str = "test_inner") -> str:
+        """Return ``FILE:LINE`` of the one line that `text` is in."""
+        path = self.path / f"{name}.py"
+        (line,) = [
+            number
+            for number, line in enumerate(path.read_text().splitlines(), start=1)
+            if text in line
+        ]
+        return f"{path}:{line}"
+
+    def run(self, *arguments: str) -> pytest.RunResult:
+        """Run the tests."""
+        return self.pytester.runpytest_subprocess(*PLAIN, *arguments, timeout=120)
+
+    def run_behind(self, prefix: list[str], *arguments: str) -> pytest.RunResult:
+        """Run the tests by a command that begins with `prefix`."""
+        return self.pytester.run(*prefix, *_command(*arguments), timeout=120)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start to run the tests."""
+        process = subprocess.Popen(
+            _command(*arguments),
+            cwd=self.path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._started.append(process)
+        return process
+
+    def read(self, name: str) -> str:
+        """Return the text of a file that a test writes, once it has."""
+        path = self.path / name
+        self.eventually(lambda: path.exists() and path.read_text(), f"file {name}")
+        return path.read_text()
+
+    def remains(self, seconds: float = DEADLINE) -> str:
+        """Return what is left of the runs, if it does not end in `seconds`."""
+        return subprocess.run(
+            [sys.executable, str(LEFTOVERS), self._mark, str(seconds)],
+            check=True,
+            text=True,
+            stdout=subprocess.PIPE,
+        ).stdout
+
+    def stop(self) -> None:
+        """End the runs that were started and did not end."""
+        for process in self._started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+    @staticmethod
+    def eventually(condition: Callable[[], object], what: str) -> None:
+        """Wait until a condition is true."""
+        deadline = time.monotonic() + DEADLINE
+        while not condition():
+            assert time.monotonic() < deadline, f"still waiting for {what}"
+            time.sleep(0.005)
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", *PLAIN, *arguments]
+
+
+@pytest.fixture
+def inner(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Inner]:
+    """Give a directory for test files, and see to it that nothing remains of its runs."""
+    mark = f"pytest-netns-{uuid.uuid4().hex}"
+    # every process of the run inherits it, whatever becomes of its parents
+    monkeypatch.setenv("NETNS_TEST_RUN", mark)
+    pytester.makepyfile(leftovers=LEFTOVERS.read_text(encoding="utf-8"))
+    inner = Inner(pytester, mark)
+    yield inner
+    inner.stop()
+    assert inner.remains() == ""

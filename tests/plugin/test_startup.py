@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from .conftest import Inner
+
+TESTS = """
+def test_without_network():
+    pass
+"""
+
+
+def test_heavy_imports_are_left_out(inner: Inner) -> None:
+    """A run without networks imports nothing that takes time on the plugin's behalf."""
+    inner.pytester.makepyfile(TESTS)
+    inner.pytester.makeconftest(
+        """
+        import sys
+
+        def pytest_unconfigure():
+            names = sorted(name for name in sys.modules if name.startswith("pytest_netns"))
+            print("modules:", *names)
+            heavy = {"asyncio", "ctypes", "iperf3", "pyroute2", "scapy", "subprocess"}
+            print("heavy:", *sorted(heavy & sys.modules.keys()))
+        """
+    )
+
+    def heavy(*arguments: str) -> set[str]:
+        result = inner.run(*arguments, "-p", "no:xdist", "-p", "no:faulthandler")
+        result.assert_outcomes(passed=1)
+        (line,) = [line for line in result.outlines if line.startswith("heavy:")]
+        return set(line.split()[1:])
+
+    assert heavy() == heavy("-p", "no:netns")
+
+
+def test_layers_are_left_out(inner: Inner) -> None:
+    """A run without networks imports nothing of the layers that build them."""
+    inner.pytester.makepyfile(
+        """
+        import sys
+
+        def test_modules():
+            loaded = {name for name in sys.modules if name.startswith("pytest_netns.")}
+            assert loaded == {
+                f"pytest_netns.{name}" for name in ("fixtures", "markers", "plugin", "session")
+            }
+        """
+    )
+    inner.run().assert_outcomes(passed=1)
+
+
+@pytest.mark.usefixtures("privileged")
+def test_no_warnings(inner: Inner) -> None:
+    """In Python's development mode, with warnings as errors, nothing is to be heard.
+
+    ::
+
+        left (10.0.0.1) --- br0 --- (10.0.0.2) right
+    """
+    inner.write(
+        """
+        pytestmark = pytest.mark.netns(
+            Namespace("left"),
+            Namespace("right"),
+            Bridge("br0", subnet="10.0.0.0/24"),
+            Veth("left", "br0"),
+            Veth("right", "br0"),
+        )
+
+        @pytest.mark.parametrize("number", range(3))
+        def test_everything(netns, number):
+            left, right = netns
+            assert left.ping("right")
+            with left.popen(["sleep", "60"]), right:
+                assert right.run(["true"]).returncode == 0
+            left.popen(["sleep", "60"])
+            assert left.call(os.getpid) == os.getpid()
+            server = right.socket()
+            server.bind(("", 80))
+            server.listen()
+            task = right.spawn(server.accept)
+            left.call(socket.create_connection, ("right", 80)).close()
+            task.result(10)[0].close()
+            netns.add(Namespace("third"), Veth("third", "left"))
+        """
+    )
+    result = inner.pytester.run(
+        sys.executable,
+        *("-X", "dev", "-W", "error", "-m", "pytest", "-W", "error"),
+        *("--strict-markers", "-p", "no:cacheprovider", "-p", "no:asyncio"),
+        *("-p", "no:hypothesispytest", "-p", "no:xdist"),
+    )
+    result.assert_outcomes(passed=3)
+    assert "warning" not in str(result.stdout).lower()
+    assert str(result.stderr) == ""

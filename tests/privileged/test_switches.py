@@ -1,0 +1,193 @@
+"""Recycled bridges: what comes back clean is lent again, what does not is not.
+
+    a --- br0 --- b
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from pytest_netns import Bridge, MissingFeature, Namespace, NetworkManager, Topology, Veth
+from pytest_netns._switches import Switch, Switches, SwitchState
+
+
+def lan(bridge: Bridge) -> Topology:
+    """Two machines on `bridge`."""
+    return Topology(
+        bridge,
+        Namespace("a"),
+        Namespace("b"),
+        Veth("a", bridge.name, address="10.1.0.1/24"),
+        Veth("b", bridge.name, address="10.1.0.2/24"),
+    )
+
+
+PLAIN = lan(Bridge("br0"))
+
+
+@pytest.fixture
+def manager() -> Iterator[NetworkManager]:
+    """A manager of its own, so that its switches can be looked at."""
+    with NetworkManager() as manager:
+        yield manager
+
+
+@pytest.fixture
+def switch() -> Iterator[Switch]:
+    """A switch that was just made."""
+    switch = Switch(Bridge("br0"))
+    yield switch
+    switch.close()
+
+
+def inside(switch: Switch, command: str) -> None:
+    """Run a command in a place that no test can see."""
+    with switch.file.entered():
+        subprocess.run(command.split(), check=True, capture_output=True)
+
+
+def use_up_to(manager: NetworkManager, topology: Topology, wanted: Switch) -> bool:
+    """Build until `wanted` is lent again; its ports vanish some 30 ms late."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        with manager.build(topology) as network:
+            if wanted in network._fabric.switches.values():
+                return bool(network["a"].ping("b"))
+    return False
+
+
+class TestRecycling:
+    def test_a_bridge_is_lent_again(self, manager: NetworkManager) -> None:
+        """A later network gets the same bridge, under its own names."""
+        with manager.build(PLAIN) as network:
+            (first,) = network._fabric.switches.values()
+            assert network["a"].ping("b")
+        assert use_up_to(manager, lan(Bridge("other")), first)
+        assert use_up_to(manager, PLAIN, first)
+
+    def test_few_bridges_serve_many_networks(self, manager: NetworkManager) -> None:
+        """Over hundreds of networks no more bridges are made than rest at a time."""
+        switches = set()
+        for _ in range(300):
+            with manager.build(PLAIN) as network:
+                switches |= set(network._fabric.switches.values())
+        assert len(switches) < 100  # noqa: PLR2004  # without recycling it is 300
+
+    @pytest.mark.parametrize(
+        "bridge",
+        [
+            Bridge("br0", stp=True),
+            Bridge("br0", mtu=1400),
+            Bridge("br0", lladdr="02:00:00:00:00:0a"),
+        ],
+        ids=["stp", "mtu", "lladdr"],
+    )
+    def test_what_a_record_declared_is_gone(
+        self, manager: NetworkManager, bridge: Bridge
+    ) -> None:
+        """A plain network after one with settings gets a bridge without them."""
+        with manager.build(lan(bridge)) as network:
+            (used,) = network._fabric.switches.values()
+        lent = used.sticky == (False, False)
+        assert use_up_to(manager, PLAIN, used) is lent
+        if not lent:  # the kernel keeps such a setting for good: only for its like
+            assert use_up_to(manager, lan(bridge), used)
+
+    def test_vlan_filtering_is_real_or_an_error(self, manager: NetworkManager) -> None:
+        """A kernel that cannot filter VLANs says so, and names the record."""
+        try:
+            network = manager.build(lan(Bridge("br0", vlan_filtering=True)))
+        except MissingFeature as error:
+            assert "CONFIG_BRIDGE_VLAN_FILTERING" in str(error)
+            assert "Bridge('br0', vlan_filtering=True)" in str(error)
+            return
+        with network:
+            (used,) = network._fabric.switches.values()
+            with used.file.entered():
+                shown = subprocess.check_output(["ip", "-d", "link", "show", "br0"], text=True)
+            assert "vlan_filtering 1" in shown
+            assert network["a"].ping("b")
+        assert use_up_to(manager, PLAIN, used)
+        with used.file.entered():
+            shown = subprocess.check_output(["ip", "-d", "link", "show", "br0"], text=True)
+        assert "vlan_filtering 0" in shown
+
+
+class TestScrub:
+    def test_a_new_switch_is_clean(self, switch: Switch) -> None:
+        """Nothing differs from when it was new, because it is new."""
+        assert switch.state() is SwitchState.CLEAN
+
+    def test_ports_come_and_go_without_a_trace(self, switch: Switch) -> None:
+        """With a port it is not lent; when that is gone, and what it learnt, it is."""
+        index = switch.next_port_index()
+        inside(switch, f"ip link add p0 index {index} type veth peer name p1")
+        inside(switch, "ip link set p0 master br0 up")
+        inside(switch, "bridge fdb add 02:00:00:00:00:01 dev p0 master static")
+        assert switch.state() is SwitchState.HAS_PORTS
+        inside(switch, "ip link delete p0")
+        assert switch.state() is SwitchState.CLEAN
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "bridge fdb add 02:11:11:11:11:11 dev br0 self local",
+            "ip address add 10.0.0.1/24 dev br0",
+            "ip link set br0 mtu 1400",
+            "ip link set br0 address 02:00:00:00:00:09",
+            "ip link set br0 promisc on",
+            "ip link set br0 down",
+            "ip link set br0 alias changed",
+            "ip link property add dev br0 altname other",
+            "ip link set br0 txqueuelen 7",
+            "ip link set br0 type bridge stp_state 1",
+            "ip link set br0 type bridge ageing_time 100",
+            "ip link set br0 type bridge forward_delay 400",
+            "ip link set br0 type bridge priority 7",
+            "ip link set br0 type bridge group_fwd_mask 8",
+            "ip link set br0 type bridge mcast_snooping 0",
+            "ip link set br0 type bridge nf_call_iptables 1",
+            "tc qdisc add dev br0 root pfifo",
+            "ip link set lo up",
+        ],
+    )
+    def test_whatever_differs_is_noticed(self, switch: Switch, command: str) -> None:
+        """A bridge that somebody got at is not lent again."""
+        assert switch.state() is SwitchState.CLEAN
+        inside(switch, command)
+        assert switch.state() is SwitchState.CHANGED
+
+    def test_a_changed_switch_is_kept_aside(self) -> None:
+        """The next borrower gets another one."""
+        switches = Switches()
+        first = switches.borrow(Bridge("br0"))
+        inside(first, "ip link set br0 type bridge ageing_time 100")
+        switches.give_back(first)
+        second = switches.borrow(Bridge("br0"))
+        assert second is not first
+        switches.give_back(second)
+        assert switches.borrow(Bridge("br1")) is second
+        switches.close()
+        second.close()
+
+    def test_ports_of_a_namespace_that_is_kept_open(self, manager: NetworkManager) -> None:
+        """While somebody holds the old network's namespaces, its switch is not lent."""
+        with manager.build(PLAIN) as network:
+            (used,) = network._fabric.switches.values()
+            holder = subprocess.Popen(
+                ["nsenter", f"--net={network['a'].path}", "setsid", "cat"],
+                stdin=subprocess.PIPE,
+            )
+            network["a"].wait_until(lambda: holder.pid in network["a"].pids())
+            keep = open(network["a"].path, "rb")
+            network["a"].visited = False  # so that nobody ends what is inside
+        keep.close()
+        with manager.build(PLAIN) as network:
+            assert used not in network._fabric.switches.values()
+        assert used.state() is SwitchState.HAS_PORTS
+        holder.communicate()
+        assert use_up_to(manager, PLAIN, used)
