@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from contestants import OneCallAtATime, Ours, ShellScript
 from floor import Floor
-from measure import interleave
+from measure import Series, interleave
 from peers import PeerContestant, PeerError
 from quiet import QuietKernel
 from report import Row, Section, timed_row
@@ -16,7 +17,7 @@ from report import Row, Section, timed_row
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from measure import Contestant, Progress, Series
+    from measure import Contestant, Progress
     from peers import Peer
 
 _BUILD_GOAL: Final = 1.3
@@ -148,6 +149,7 @@ def _measure_cycles(
 ) -> Section:
     """Time cycles of build and close in blocks, whose makers take turns."""
     per_block = 20 if quick else 50
+    builds = {entry.contestant.name: Series() for entry in field.entries}
 
     def timer(entry: _Entry) -> Callable[[], float]:
         def run_block() -> float:
@@ -156,7 +158,8 @@ def _measure_cycles(
             # session it is always busy with that, so a block must begin like that.
             _cycle(entry.contestant, min(_WARM_UP, cycles))
             start = time.perf_counter()
-            _cycle(entry.contestant, cycles)
+            medians = builds[entry.contestant.name].seconds
+            medians[len(medians)] = _cycle(entry.contestant, cycles)
             seconds = time.perf_counter() - start
             quiet.wait()
             return seconds / cycles
@@ -173,14 +176,23 @@ def _measure_cycles(
     )
     rows = field.rows(series, _CYCLE_GOAL)
     rows.append(_compare_with_shell(field, series))
+    ours, floor = field.ours.name, field.floor.name
+    reference = f"{floor}, its build", builds[floor]
+    rows.append(timed_row(f"{ours}, its build", builds[ours], "ms", reference))
+    rows.append(timed_row(reference[0], builds[floor], "ms"))
     title = f"Whole cycle, sustained ({blocks * per_block} tests)"
     return Section(title, rows)
 
 
-def _cycle(contestant: Contestant, times: int) -> None:
+def _cycle(contestant: Contestant, times: int) -> float:
+    """Build and close that often; return the median seconds of the builds."""
+    builds = []
     for _ in range(times):
+        start = time.perf_counter()
         contestant.build()
+        builds.append(time.perf_counter() - start)
         contestant.close()
+    return statistics.median(builds)
 
 
 def _compare_with_shell(field: _Field, series: dict[str, Series]) -> Row:

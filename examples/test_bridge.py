@@ -1,8 +1,8 @@
 """Two machines on a bridge, and a web server that one visits at the other.
 
-    br0
-    ├── ns1:vethX  10.1.0.1/24
-    └── ns2:vethP  10.1.0.2/24
+br0
+├── ns1:vethX  10.1.0.1/24
+└── ns2:vethP  10.1.0.2/24
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A cable between two machines, built piece by piece in fixtures.
 
-    red  veth-red 192.168.15.1/24 ─── 192.168.15.2/24 veth-blue  blue
+red  veth-red 192.168.15.1/24 ─── 192.168.15.2/24 veth-blue  blue
 """
 
 from __future__ import annotations

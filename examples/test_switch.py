@@ -1,10 +1,10 @@
 """Four machines on a switch: a subnet hands out their addresses.
 
-    v-net-0
-    ├── red:veth-red       192.168.15.1/24
-    ├── blue:veth-blue     192.168.15.2/24
-    ├── green:veth-green   192.168.15.3/24
-    └── orange:veth-orange 192.168.15.4/24
+v-net-0
+├── red:veth-red       192.168.15.1/24
+├── blue:veth-blue     192.168.15.2/24
+├── green:veth-green   192.168.15.3/24
+└── orange:veth-orange 192.168.15.4/24
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Two networks on one switch, joined by on-link routes instead of a router.
 
-    left (10.0.1.1/24) --- br0 --- (10.0.0.1/24) right
+left (10.0.1.1/24) --- br0 --- (10.0.0.1/24) right
 """
 
 from __future__ import annotations

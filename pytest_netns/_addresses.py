@@ -20,9 +20,13 @@ def parse_address(text: object, what: str) -> Address:
     try:
         address = ipaddress.ip_address(_stripped(text, what))
     except ValueError as error:
-        raise InvalidAddress(f"{what}: {text!r} is not an IPv4 or IPv6 address") from error
+        raise InvalidAddress(
+            f"{what}: {text!r} is not an IPv4 or IPv6 address"
+        ) from error
     if "%" in str(address):
-        raise InvalidAddress(f"{what}: {text!r} has a scope; name the interface instead")
+        raise InvalidAddress(
+            f"{what}: {text!r} has a scope; name the interface instead"
+        )
     return address
 
 
@@ -31,9 +35,13 @@ def parse_network(text: object, what: str) -> Network:
     try:
         network = ipaddress.ip_network(_stripped(text, what))
     except ValueError as error:
-        raise InvalidAddress(f"{what}: {text!r} is not a network: {_why(text)}") from error
+        raise InvalidAddress(
+            f"{what}: {text!r} is not a network: {_why(text)}"
+        ) from error
     if "%" in str(network):
-        raise InvalidAddress(f"{what}: {text!r} has a scope; name the interface instead")
+        raise InvalidAddress(
+            f"{what}: {text!r} has a scope; name the interface instead"
+        )
     return network
 
 
@@ -90,20 +98,24 @@ def parse_lladdr(text: object, what: str) -> str:
 
 
 def canonical_hosts(value: object, what: str) -> tuple[str, ...]:
-    """Return one address without prefix, or a sequence, as a tuple of canonical text."""
+    """Return one address without prefix, or several, as a tuple of canonical text."""
     return tuple(str(parse_address(text, what)) for text in _several(value, what))
 
 
 def canonical_addresses(value: object, what: str) -> tuple[str, ...]:
     """Return one address or a sequence of them as a tuple of canonical text."""
-    return tuple(str(parse_interface_address(text, what)) for text in _several(value, what))
+    return tuple(
+        str(parse_interface_address(text, what)) for text in _several(value, what)
+    )
 
 
 def canonical_subnets(value: object, what: str) -> tuple[str, ...]:
     """Return one subnet, or one of each family, as a tuple of canonical text."""
     networks = [parse_network(text, what) for text in _several(value, what)]
     if len({network.version for network in networks}) != len(networks):
-        raise InvalidAddress(f"{what}: at most one subnet of each family, not {value!r}")
+        raise InvalidAddress(
+            f"{what}: at most one subnet of each family, not {value!r}"
+        )
     return tuple(map(str, networks))
 
 

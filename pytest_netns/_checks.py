@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import TYPE_CHECKING
 
-from ._addresses import Network
-from ._layout import Interface, Layout
 from .errors import DuplicateName, InvalidAddress, UnknownName
-from .records import Namespace, Neighbour, Record, Route
+
+if TYPE_CHECKING:
+    from ._addresses import Network
+    from ._layout import Interface, Layout
+    from .records import Namespace, Record, Route
 
 
 def check_layout(layout: Layout, namespaces: list[Namespace]) -> None:
@@ -29,14 +32,19 @@ def check_layout(layout: Layout, namespaces: list[Namespace]) -> None:
 
 
 def _check_unique(namespace: Namespace) -> None:
-    routes = [(r.destination, r.family, r.metric, r.table) for r in namespace.routes]
-    neighbours = [(n.address, n.dev) for n in namespace.neighbours]
-    for keys, records in ((routes, namespace.routes), (neighbours, namespace.neighbours)):
+    routes: list[object] = [
+        (r.destination, r.family, r.metric, r.table) for r in namespace.routes
+    ]
+    neighbours: list[object] = [(n.address, n.dev) for n in namespace.neighbours]
+    for keys, records in (
+        (routes, namespace.routes),
+        (neighbours, namespace.neighbours),
+    ):
         for position, key in enumerate(keys):
-            if key in keys[:position]:  # type: ignore[operator]  # one list at a time
+            if key in keys[:position]:
                 raise DuplicateName(
                     f"namespace {namespace.name!r} has two records for one thing: "
-                    f"{records[keys.index(key)]!r} and {records[position]!r}"  # type: ignore[arg-type]
+                    f"{records[keys.index(key)]!r} and {records[position]!r}"
                 )
 
 
@@ -75,7 +83,11 @@ def _connected(
         for address in one.addresses
     ]
     for route in namespace.routes:
-        if route.via is None and route.destination != "default" and dev in (None, route.dev):
+        if (
+            route.via is None
+            and route.destination != "default"
+            and dev in (None, route.dev)
+        ):
             networks.append(ipaddress.ip_network(route.destination))
     return networks
 
@@ -85,12 +97,15 @@ def _check_dev(
 ) -> None:
     if dev != "lo" and dev not in interfaces:
         raise UnknownName.among(
-            dev, interfaces, what="interface", where=f"{record!r} of namespace {namespace.name!r}"
+            dev,
+            interfaces,
+            what="interface",
+            where=f"{record!r} of namespace {namespace.name!r}",
         )
 
 
 def default_route_family(route: Route, interfaces: dict[str, Interface]) -> int:
-    """Return 4 or 6; a default route that names a device alone takes the device's family."""
+    """Return 4 or 6; a default route without an address takes its device's family."""
     if route.family is not None:
         return route.family
     device = interfaces.get(route.dev or "")

@@ -12,15 +12,16 @@ import functools
 import socket
 import struct
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from ._addresses import InterfaceAddress
-from .records import Bridge, Neighbour, Route
+if TYPE_CHECKING:
+    from ._addresses import InterfaceAddress
+    from .records import Bridge, Neighbour, Route
 
 # include/uapi/linux/rtnetlink.h
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
@@ -114,9 +115,21 @@ def add_veth(
     mtu: int | None = None,
 ) -> bytearray:
     """``ip link add IFNAME up type veth peer name PEER netns FD``, all in one."""
-    template = _veth(ifname, peer_ifname, master is not None, lladdr, peer_lladdr, mtu)
+    template = _veth(
+        ifname,
+        peer_ifname,
+        enslaved=master is not None,
+        lladdr=lladdr,
+        peer_lladdr=peer_lladdr,
+        mtu=mtu,
+    )
     return template.fill(
-        {_INDEX: index, _PEER_INDEX: peer_index, _PEER_FD: peer_fd, _MASTER: master or 0}
+        {
+            _INDEX: index,
+            _PEER_INDEX: peer_index,
+            _PEER_FD: peer_fd,
+            _MASTER: master or 0,
+        }
     )
 
 
@@ -124,7 +137,8 @@ def add_veth(
 def _veth(
     ifname: str,
     peer_ifname: str,
-    enslaved: bool,  # noqa: FBT001  # part of the cache's key
+    *,
+    enslaved: bool,
     lladdr: str | None,
     peer_lladdr: str | None,
     mtu: int | None,
@@ -159,7 +173,9 @@ def _veth(
 
 def add_bridge(index: int, bridge: Bridge, ifname: str | None = None) -> bytearray:
     """``ip link add NAME up type bridge [stp_state 1] [vlan_filtering 1]``."""
-    return _bridge(ifname or bridge.name, bridge, _CREATE_EXCLUSIVE).fill({_INDEX: index})
+    return _bridge(ifname or bridge.name, bridge, _CREATE_EXCLUSIVE).fill(
+        {_INDEX: index}
+    )
 
 
 def set_bridge(index: int, bridge: Bridge) -> bytearray:
@@ -219,13 +235,16 @@ def _linkinfo(kind: str, **data: Any) -> dict[str, Any]:
     return {"attrs": attributes}
 
 
-def set_link(index: int, *, up: bool | None = None, master: int | None = None) -> bytearray:
+def set_link(
+    index: int, *, up: bool | None = None, master: int | None = None
+) -> bytearray:
     """``ip link set dev INDEX [master BRIDGE] [up|down]``."""
-    return _link(up, master is not None).fill({_INDEX: index, _MASTER: master or 0})
+    template = _link(up=up, enslaved=master is not None)
+    return template.fill({_INDEX: index, _MASTER: master or 0})
 
 
 @functools.lru_cache(maxsize=8)
-def _link(up: bool | None, enslaved: bool) -> _Template:  # noqa: FBT001  # cache key
+def _link(*, up: bool | None, enslaved: bool) -> _Template:
     return _encode(
         ifinfmsg(),
         RTM_NEWLINK,
@@ -247,9 +266,13 @@ def _delete_link() -> _Template:
     return _encode(ifinfmsg(), RTM_DELLINK, _REQUEST, [], index=_INDEX)
 
 
-def add_address(index: int, address: InterfaceAddress, *, replace: bool = False) -> bytearray:
+def add_address(
+    index: int, address: InterfaceAddress, *, replace: bool = False
+) -> bytearray:
     """``ip address add ADDRESS dev INDEX nodad``, with the network's broadcast."""
-    return _address(address, _REPLACE if replace else _CREATE_EXCLUSIVE).fill({_INDEX: index})
+    return _address(address, _REPLACE if replace else _CREATE_EXCLUSIVE).fill(
+        {_INDEX: index}
+    )
 
 
 @functools.lru_cache(maxsize=4096)
@@ -278,15 +301,17 @@ def add_route(
 ) -> bytearray:
     """``ip route add DESTINATION [via GATEWAY] [dev INDEX] ...``."""
     flags = _REPLACE if replace else _CREATE_EXCLUSIVE
-    return _route(route, family, index is not None, flags).fill({_INDEX: index or 0})
+    template = _route(route, family, flags, has_device=index is not None)
+    return template.fill({_INDEX: index or 0})
 
 
 @functools.lru_cache(maxsize=4096)
 def _route(
     route: Route,
     family: int,
-    has_device: bool,  # noqa: FBT001  # part of the cache's key
     flags: int,
+    *,
+    has_device: bool,
 ) -> _Template:
     is_default = route.destination == "default"
     network, _, prefix = route.destination.partition("/")

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from . import _codec as codec
 from ._netlink import Refusal, RouteSocket
 from ._nsfile import NamespaceFile
-from ._switches import Switch, Switches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ._switches import Switch, Switches
 
 LOOPBACK_INDEX = 1
 #: A build keeps a socket open in each namespace, but not one descriptor more than
@@ -39,7 +43,7 @@ class FreshIndex:
         return self._known
 
     def forget(self) -> bool:
-        """Ask anew the next time: a driver may have been loaded. False if never asked."""
+        """Ask anew the next time, since a driver may be new; False if never asked."""
         known, self._known = self._known, None
         return known is not None
 
@@ -114,7 +118,11 @@ class Fabric:
     @contextlib.contextmanager
     def all_or_nothing(self) -> Iterator[None]:
         """Take back everything that came in the block, if the block fails."""
-        files, switches, indexes = set(self.files), set(self.switches), dict(self.indexes)
+        files, switches, indexes = (
+            set(self.files),
+            set(self.switches),
+            dict(self.indexes),
+        )
         self._next_index.clear()
         try:
             yield

@@ -1,12 +1,17 @@
-"""The text of ``/etc/hosts`` and ``/etc/resolv.conf`` of a namespace: pure functions."""
+"""The text of a namespace's ``/etc/hosts`` and ``/etc/resolv.conf``."""
 
 from __future__ import annotations
 
-from ._addresses import InterfaceAddress
-from ._layout import Layout
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._addresses import InterfaceAddress
+    from ._layout import Layout
 
 
-def addresses_towards(layout: Layout, target: str, viewer: str) -> list[InterfaceAddress]:
+def addresses_towards(
+    layout: Layout, target: str, viewer: str
+) -> list[InterfaceAddress]:
     """List the addresses of `target`, those that `viewer` is connected to first."""
     seen = [
         address.network
@@ -43,5 +48,8 @@ def resolv_file(layout: Layout, viewer: str) -> str:
     (resolv.conf(5)), where nobody answers, and never the machine's servers.
     """
     servers = layout.namespaces[viewer].nameservers
-    lines = ["# the name servers of this namespace", *(f"nameserver {one}" for one in servers)]
+    lines = [
+        "# the name servers of this namespace",
+        *(f"nameserver {one}" for one in servers),
+    ]
     return "\n".join(lines) + "\n"

@@ -7,13 +7,17 @@ records appended resolves its first part as before: what is live never moves.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from ._addresses import InterfaceAddress, Network
 from ._names import derive_port_name
 from .errors import DuplicateName, InvalidAddress, TopologyError, UnknownName
 from .records import Bridge, Namespace, Record, Veth, split_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ._addresses import InterfaceAddress, Network
 
 #: BR_MAX_PORTS (net/bridge/br_private.h) is 1,024, and port number 0 is reserved.
 MAX_PORTS = 1023
@@ -115,7 +119,9 @@ class _Resolver:
         if isinstance(record, Veth):
             return
         layout = self.layout
-        if other := layout.namespaces.get(record.name) or layout.bridges.get(record.name):
+        if other := layout.namespaces.get(record.name) or layout.bridges.get(
+            record.name
+        ):
             raise DuplicateName(
                 f"two records are named {record.name!r}: {other!r} and {record!r}"
             )
@@ -133,7 +139,9 @@ class _Resolver:
         self._claim(bridge.namespace, bridge.name, bridge)
         addresses = tuple(map(ipaddress.ip_interface, bridge.address))
         self._segments.claim(bridge.name, addresses, bridge)
-        addresses += self._segments.hand_out(bridge.name, bridge.subnet, addresses, bridge)
+        addresses += self._segments.hand_out(
+            bridge.name, bridge.subnet, addresses, bridge
+        )
         device = Interface(
             bridge.namespace, bridge.name, bridge, addresses, bridge.lladdr, bridge.mtu
         )
@@ -151,20 +159,27 @@ class _Resolver:
             (a, names[0], veth.address, veth.lladdr),
             (b, names[1], veth.peer_address, veth.peer_lladdr),
         )
-        explicit = [tuple(map(ipaddress.ip_interface, texts)) for _, _, texts, _ in wanted]
+        explicit = [
+            tuple(map(ipaddress.ip_interface, texts)) for _, _, texts, _ in wanted
+        ]
         for addresses in explicit:
             self._segments.claim(segment, addresses, veth)
-        for (end, ifname, _, lladdr), addresses in zip(wanted, explicit, strict=True):
+        for (end, ifname, _, lladdr), given in zip(wanted, explicit, strict=True):
+            addresses = given
             if end.bridge is None:
                 for subnet in (veth.subnet, *self._subnets(a, b)):
-                    addresses += self._segments.hand_out(segment, subnet, addresses, veth)
+                    addresses += self._segments.hand_out(
+                        segment, subnet, addresses, veth
+                    )
             elif addresses:
                 raise InvalidAddress(
-                    f"{veth!r} gives an address to a port of bridge {end.bridge.name!r}; "
-                    "the machine at the other end has the address"
+                    f"{veth!r} gives an address to a port of bridge "
+                    f"{end.bridge.name!r}; the machine at the other end has the address"
                 )
             master = end.bridge.name if end.bridge else None
-            interface = Interface(end.place, ifname, veth, addresses, lladdr, mtu, master)
+            interface = Interface(
+                end.place, ifname, veth, addresses, lladdr, mtu, master
+            )
             ends.append(interface)
             self._add(interface)
         self.layout.cables.append(Cable(veth, *ends))
@@ -178,16 +193,18 @@ class _Resolver:
         bridge = self.layout.bridges[node]
         if len(self.layout.ports[node]) >= MAX_PORTS:
             raise TopologyError(
-                f"bridge {node!r} is full: the kernel has 1,024 port numbers for a bridge "
-                f"(BR_MAX_PORTS) and reserves number 0, so {MAX_PORTS:,} ports is the "
-                f"limit; {veth!r} would be one more"
+                f"bridge {node!r} is full: the kernel has 1,024 port numbers "
+                f"for a bridge (BR_MAX_PORTS) and reserves number 0, so "
+                f"{MAX_PORTS:,} ports is the limit; {veth!r} would be one more"
             )
         return _End(bridge.namespace or node, ifname, bridge)
 
     def _ifnames(self, veth: Veth, a: _End, b: _End) -> tuple[str, str]:
         """Name both ends; ends of machines first, since ports are named after them."""
         names: dict[int, str] = {}
-        for end in sorted((a, b), key=lambda end: (end.ifname is None, end.bridge is not None)):
+        for end in sorted(
+            (a, b), key=lambda end: (end.ifname is None, end.bridge is not None)
+        ):
             if end.ifname is not None:
                 name = end.ifname
             elif end.bridge is None:
@@ -207,12 +224,16 @@ class _Resolver:
     def _next_eth(self, place: str) -> str:
         taken = self._taken.get(place, {})
         # counting from the number taken would miss gaps that explicit names leave
-        return next(name for n in range(len(taken) + 1) if (name := f"eth{n}") not in taken)
+        return next(
+            name for n in range(len(taken) + 1) if (name := f"eth{n}") not in taken
+        )
 
     def _claim(self, place: str, ifname: str, record: Record) -> None:
         taken = self._taken.setdefault(place, {})
         if ifname == "lo":
-            raise DuplicateName(f"{record!r}: 'lo' in {place!r} is the loopback interface")
+            raise DuplicateName(
+                f"{record!r}: 'lo' in {place!r} is the loopback interface"
+            )
         if place in self.layout.bridges and ifname == place:
             raise DuplicateName(
                 f"{record!r}: port {ifname!r} has the name of its bridge "
@@ -226,7 +247,9 @@ class _Resolver:
         taken[ifname] = record
 
     def _add(self, interface: Interface) -> None:
-        self.layout.interfaces.setdefault(interface.place, {})[interface.ifname] = interface
+        self.layout.interfaces.setdefault(interface.place, {})[interface.ifname] = (
+            interface
+        )
         if interface.master is not None:
             self.layout.ports[interface.master].append(interface)
 
@@ -245,7 +268,9 @@ class _Resolver:
 
     def _unknown(self, name: str, record: Record) -> UnknownName:
         known = [*self.layout.namespaces, *self.layout.bridges]
-        return UnknownName.among(name, known, what="namespace or bridge", where=repr(record))
+        return UnknownName.among(
+            name, known, what="namespace or bridge", where=repr(record)
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -325,7 +350,9 @@ class _Segments:
             families.add(subnet.version)
         return tuple(handed)
 
-    def _next_host(self, domain: str, subnet: Network, record: Record) -> InterfaceAddress:
+    def _next_host(
+        self, domain: str, subnet: Network, record: Record
+    ) -> InterfaceAddress:
         taken = self._addresses.get(domain, {})
         # a subnet of two (RFC 3021, RFC 6164) or one has no address to spare
         first, last = 1, subnet.num_addresses - (2 if subnet.version == 4 else 1)

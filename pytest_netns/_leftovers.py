@@ -14,7 +14,10 @@ import os
 import socket
 import stat
 import threading
-from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
 
 # include/uapi/linux/sockios.h: a descriptor of the socket's network namespace
 _SIOCGSKNS = 0x894C
@@ -43,6 +46,7 @@ def _descriptors_of(inodes: Collection[int]) -> Iterator[int]:
         fd = int(entry)
         try:
             status = os.fstat(fd)
+            inode: int | None
             if stat.S_ISSOCK(status.st_mode):
                 inode = _namespace_of_socket(fd)
             else:
@@ -72,7 +76,7 @@ def _shut_down(fd: int) -> None:
 
 
 def threads_in(inodes: Collection[int]) -> list[threading.Thread | int]:
-    """List the threads of this process that are inside, by native id if not Python's."""
+    """List the threads of this process inside, by native id where not Python's."""
     known = {thread.native_id: thread for thread in threading.enumerate()}
     inside: list[threading.Thread | int] = []
     for entry in os.listdir("/proc/self/task"):

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from ._nsfile import NamespaceFile
 from ._syscalls import (
     CLONE_FS,
     CLONE_NEWNET,
@@ -29,6 +28,11 @@ from ._syscalls import (
     unshare,
 )
 from .errors import KernelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._nsfile import NamespaceFile
 
 _SAFE = MS_NOSUID | MS_NODEV | MS_NOEXEC
 _THREAD = "/proc/thread-self/ns/"

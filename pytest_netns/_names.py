@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from .errors import InvalidName
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 #: IFNAMSIZ is 16, one byte of which ends the string (include/uapi/linux/if.h).
 MAX_IFNAME = 15
@@ -16,7 +19,7 @@ _RESERVED_IFNAMES = frozenset({"all", "default"})
 
 
 def check_name(name: object, what: str) -> str:
-    """Return `name` if it can be that of a namespace or host, or raise `InvalidName`."""
+    """Return `name` if a namespace or host can have it, or raise `InvalidName`."""
     text = _check_characters(name, what, "/:#")
     if len(text.encode()) > MAX_NAME:
         raise _too_long(text, what, MAX_NAME, "a host name")

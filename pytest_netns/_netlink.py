@@ -10,9 +10,12 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import TracebackType
 
 # include/uapi/linux/netlink.h
 NETLINK_ROUTE = 0
@@ -56,7 +59,7 @@ class Refusal(Exception):
 
 
 class RouteSocket:
-    """An rtnetlink socket of the namespace that the calling thread is in when it is made.
+    """An rtnetlink socket of the namespace that the calling thread makes it in.
 
     It belongs to one thread at a time.
     """
@@ -216,7 +219,11 @@ def _extended_message(message: bytes, flags: int) -> str:
         if length < 4:
             break
         if kind & 0x3FFF == _NLMSGERR_ATTR_MSG:
-            return message[offset + 4 : offset + length].rstrip(b"\0").decode(errors="replace")
+            return (
+                message[offset + 4 : offset + length]
+                .rstrip(b"\0")
+                .decode(errors="replace")
+            )
         offset += (length + 3) & ~3
     return ""
 

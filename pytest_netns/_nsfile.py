@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from types import TracebackType
+from typing import TYPE_CHECKING
 
 from ._syscalls import CLONE_NEWNET, setns, unshare
 from .errors import ClosedError, KernelError, NamespaceRestoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
 
 #: The calling thread's own; /proc/self/ns/net would be the main thread's.
 _OWN_NAMESPACE = "/proc/thread-self/ns/net"
@@ -56,7 +59,7 @@ def home() -> _Home:
 
 
 def _in_main_thread_view() -> _Home:
-    """Make the home when another thread asks first: what it sees is the main thread's."""
+    """Make the home when another thread asks first: it is the main thread's."""
     found = _Home.__new__(_Home)
     found._main = threading.main_thread().ident  # noqa: SLF001
     found._links = os.open("/proc/self/ns", _OPEN | os.O_DIRECTORY)  # noqa: SLF001
@@ -79,7 +82,9 @@ def go_home(name: str) -> None:
     try:
         setns(home().fd, CLONE_NEWNET)
     except OSError as error:
-        raise NamespaceRestoreError(error.errno or 0, "bring the thread home", name) from error
+        raise NamespaceRestoreError(
+            error.errno or 0, "bring the thread home", name
+        ) from error
 
 
 def _forget_home_in_child() -> None:

@@ -27,16 +27,23 @@ def disable_offload(ifname: str, *, namespace: str, record: object) -> None:
     Raises:
         KernelError: The kernel refuses.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
+    with socket.socket(
+        socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
+    ) as any_socket:
         for setting, command in _SETTINGS.items():
             # struct ethtool_value: the command and the new value, 0 for off
             value = array.array("B", struct.pack("=II", command, 0))
             address, _ = value.buffer_info()
             try:
                 fcntl.ioctl(
-                    any_socket, _SIOCETHTOOL, struct.pack("16sP16x", ifname.encode(), address)
+                    any_socket,
+                    _SIOCETHTOOL,
+                    struct.pack("16sP16x", ifname.encode(), address),
                 )
             except OSError as error:
                 raise KernelError(
-                    error.errno, f"turn {setting} offload of {ifname!r} off", namespace, record
+                    error.errno or 0,
+                    f"turn {setting} offload of {ifname!r} off",
+                    namespace,
+                    record,
                 ) from error

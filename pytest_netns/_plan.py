@@ -6,13 +6,17 @@ compared as data. Adjacent steps of one place go to the kernel as one batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ._addresses import InterfaceAddress
 from ._checks import default_route_family
 from ._layout import Cable, Interface, Layout
-from .records import Bridge, Namespace, Neighbour, Record, Route
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ._addresses import InterfaceAddress
+    from .records import Bridge, Namespace, Neighbour, Record, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +161,17 @@ def plan(layout: Layout, built: Layout | None = None) -> tuple[Step, ...]:
         The steps, in the order in which the kernel must see them.
     """
     before = built or Layout()
-    namespaces = [one for name, one in layout.namespaces.items() if name not in before.namespaces]
-    bridges = [one for name, one in layout.bridges.items() if name not in before.bridges]
+    namespaces = [
+        one for name, one in layout.namespaces.items() if name not in before.namespaces
+    ]
+    bridges = [
+        one for name, one in layout.bridges.items() if name not in before.bridges
+    ]
     cables = layout.cables[len(before.cables) :]
     return (
         *(CreateNamespace(one.name, one, _early_sysctls(one)) for one in namespaces),
         *(LendSwitch(one.name, one, one) for one in bridges if one.namespace is None),
-        *_bridges(layout, bridges),
+        *_bridges(bridges),
         *_veths(cables),
         *_configuration(layout, namespaces, bridges, cables),
         *_late_sysctls(namespaces),
@@ -173,7 +181,7 @@ def plan(layout: Layout, built: Layout | None = None) -> tuple[Step, ...]:
     )
 
 
-def _bridges(layout: Layout, bridges: list[Bridge]) -> Iterator[Step]:
+def _bridges(bridges: list[Bridge]) -> Iterator[Step]:
     for bridge in bridges:
         if bridge.namespace is not None:
             yield AddBridge(bridge.namespace, bridge, bridge.name, bridge)
@@ -200,15 +208,20 @@ def _veths(cables: list[Cable]) -> Iterator[Step]:
 
 
 def _near_and_far(cable: Cable) -> tuple[Interface, Interface]:
-    """The near end sends the request: a port, if there is one, since it takes its
-    master in the same message, which the peer cannot."""
+    """Choose the end that sends the request: a port, if there is one.
+
+    It takes its master in the same message, which the peer cannot.
+    """
     if cable.a.master is None and cable.b.master is not None:
         return cable.b, cable.a
     return cable.a, cable.b
 
 
 def _configuration(
-    layout: Layout, namespaces: list[Namespace], bridges: list[Bridge], cables: list[Cable]
+    layout: Layout,
+    namespaces: list[Namespace],
+    bridges: list[Bridge],
+    cables: list[Cable],
 ) -> Iterator[Step]:
     steps: list[Step] = [SetUp(one.name, one, "lo") for one in namespaces]
     for cable in cables:
@@ -253,7 +266,10 @@ def _settling(cables: list[Cable]) -> Iterator[Step]:
 
 
 def _awaiting(
-    layout: Layout, namespaces: list[Namespace], bridges: list[Bridge], cables: list[Cable]
+    layout: Layout,
+    namespaces: list[Namespace],
+    bridges: list[Bridge],
+    cables: list[Cable],
 ) -> Iterator[Step]:
     steps: list[Step] = [
         AwaitAddress(one.name, one, "::1")
@@ -278,7 +294,9 @@ def _offload(cables: list[Cable]) -> Iterator[Step]:
 
 def _early_sysctls(namespace: Namespace) -> tuple[tuple[str, str], ...]:
     forwarding = _FORWARDING_SYSCTLS if namespace.forwarding else ()
-    early = ((key, value) for key, value in namespace.sysctls.items() if not _is_late(key))
+    early = (
+        (key, value) for key, value in namespace.sysctls.items() if not _is_late(key)
+    )
     return (*_DEFAULT_SYSCTLS, *forwarding, *early)
 
 
@@ -293,11 +311,13 @@ def _is_late(key: str) -> bool:
     """Tell whether a sysctl belongs to one interface, which must be there first."""
     words = key.replace("/", ".").split(".")
     return (
-        len(words) > 3 and words[2] in {"conf", "neigh"} and words[3] not in {"all", "default"}
+        len(words) > 3
+        and words[2] in {"conf", "neigh"}
+        and words[3] not in {"all", "default"}
     )
 
 
-def _by_place(steps: list[Step]) -> Iterator[Step]:
+def _by_place(steps: Sequence[Step]) -> Iterator[Step]:
     """Sort by place, in order of first appearance: one batch for each place."""
     places: dict[str, list[Step]] = {}
     for step in steps:

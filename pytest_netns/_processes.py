@@ -7,7 +7,10 @@ import os
 import select
 import signal
 import time
-from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
 
 #: How long processes get to end after SIGTERM, in seconds.
 GRACE = 0.5

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from . import _codec as codec
 from ._netlink import RouteSocket, attribute, attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _AF_BRIDGE = 7
 _LINK_HEADER = 32  # struct nlmsghdr and struct ifinfomsg
@@ -65,21 +68,15 @@ class Snapshot:
     lladdr: bytes
 
     @classmethod
-    def take(cls, route: RouteSocket, index: int, most: int | None = None) -> Snapshot | None:
-        """Read the namespace of `route`, whose bridge has `index`.
-
-        Returns None if there are more than `most` links: then it still has ports.
-        """
-        links = tuple(route.dump(codec.dump(codec.RTM_GETLINK)))
-        if most is not None and len(links) > most:
-            return None
-        return cls(links, _others(route), _lladdr(links, index))
+    def take(cls, route: RouteSocket, index: int, links: list[bytes]) -> Snapshot:
+        """Read the rest of the namespace of `route`, whose bridge has `index`."""
+        return cls(tuple(links), _others(route), _lladdr(links, index))
 
     def equals(self, other: Snapshot) -> bool:
         """Tell whether nothing differs but what moves by itself and the MAC address."""
-        return (self.links == other.links or self._link_facts == other._link_facts) and (
-            self.others == other.others or self._other_facts == other._other_facts
-        )
+        return (
+            self.links == other.links or self._link_facts == other._link_facts
+        ) and (self.others == other.others or self._other_facts == other._other_facts)
 
     @functools.cached_property
     def _link_facts(self) -> list[list[object]]:
@@ -99,6 +96,11 @@ class Snapshot:
         )
 
 
+def read_links(route: RouteSocket) -> list[bytes]:
+    """Read the links of the namespace of `route`, where a snapshot begins."""
+    return route.dump(codec.dump(codec.RTM_GETLINK))
+
+
 def _others(route: RouteSocket) -> tuple[tuple[bytes, ...], ...]:
     return tuple(
         tuple(route.dump(codec.dump(kind, family)))
@@ -112,7 +114,7 @@ def _others(route: RouteSocket) -> tuple[tuple[bytes, ...], ...]:
     )
 
 
-def _lladdr(links: tuple[bytes, ...], index: int) -> bytes:
+def _lladdr(links: list[bytes], index: int) -> bytes:
     for message in links:
         if struct.unpack_from("=i", message, 20) == (index,):
             return attribute(message, _IFLA_ADDRESS, _LINK_HEADER) or b""
@@ -123,34 +125,38 @@ def _still_parts(message: bytes) -> list[object]:
     """Return what does not move by itself of a link, in the order of the message."""
     kind, index, flags = struct.unpack_from("=xxHiI", message, 16)
     parts: list[object] = [kind, index, flags & ~_IFF_RUNNING_AND_LOWER_UP]
-    for attribute, payload in attributes(message, _LINK_HEADER):
-        if attribute == _IFLA_AF_SPEC:
+    for number, payload in attributes(message, _LINK_HEADER):
+        if number == _IFLA_AF_SPEC:
             parts += _families(payload)
-        elif attribute == _IFLA_LINKINFO:
+        elif number == _IFLA_LINKINFO:
             parts += (
-                one for one in attributes(_info_data(payload)) if one[0] not in _VOLATILE_OF_BRIDGE
+                one
+                for one in attributes(_info_data(payload))
+                if one[0] not in _VOLATILE_OF_BRIDGE
             )
-        elif attribute not in _VOLATILE:
-            parts.append((attribute, payload))
+        elif number not in _VOLATILE:
+            parts.append((number, payload))
     return parts
 
 
 def _families(specification: bytes) -> Iterator[tuple[int, int, bytes]]:
     for family, nested in attributes(specification):
-        for attribute, payload in attributes(nested):
-            if family != _AF_INET6 or attribute not in _VOLATILE_OF_INET6:
-                yield family, attribute, payload
+        for number, payload in attributes(nested):
+            if family != _AF_INET6 or number not in _VOLATILE_OF_INET6:
+                yield family, number, payload
 
 
 def _vlans(messages: tuple[bytes, ...]) -> Iterator[tuple[object, ...]]:
     for message in messages:
-        for attribute, payload in attributes(message, _LINK_HEADER):
-            if attribute == _IFLA_AF_SPEC:
+        for number, payload in attributes(message, _LINK_HEADER):
+            if number == _IFLA_AF_SPEC:
                 yield "vlans", payload
 
 
-def _forwarding(messages: tuple[bytes, ...], own: bytes) -> Iterator[tuple[object, ...]]:
-    """List the entries of the forwarding database, but for the bridge's `own` address."""
+def _forwarding(
+    messages: tuple[bytes, ...], own: bytes
+) -> Iterator[tuple[object, ...]]:
+    """List the forwarding database, but for the bridge's `own` address."""
     for message in messages:
         index, state, flags, kind = struct.unpack_from("=iHBB", message, 20)
         entry = dict(attributes(message, 28))

@@ -18,7 +18,7 @@ from . import _codec as codec
 from . import _sysctl as sysctl
 from ._netlink import Refusal, RouteSocket
 from ._nsfile import NamespaceFile
-from ._snapshot import Snapshot, bridge_settings
+from ._snapshot import Snapshot, bridge_settings, read_links
 from .errors import KernelError, MissingFeature
 from .records import Bridge
 
@@ -75,8 +75,10 @@ class Switch:
         self._next_index = _INDEX + 1
         try:
             plain = Bridge(bridge.name)
-            self._apply(codec.add_bridge(_INDEX, plain), f"create bridge {bridge.name!r}")
-            self._virgin = Snapshot.take(self.socket, _INDEX)
+            self._apply(
+                codec.add_bridge(_INDEX, plain), f"create bridge {bridge.name!r}"
+            )
+            self._virgin = self._snapshot(read_links(self.socket))
             self._lladdr = self._virgin.lladdr
         except BaseException:
             self.close()
@@ -111,9 +113,13 @@ class Switch:
         before, self.borrower = self.borrower, bridge
         if before.name != bridge.name:
             # only kernels since 6.2 rename an interface that is up
-            self._apply(codec.set_link(_INDEX, up=False), f"set bridge {before.name!r} down")
+            self._apply(
+                codec.set_link(_INDEX, up=False), f"set bridge {before.name!r} down"
+            )
         if bridge != Bridge(before.name):
-            self._apply(codec.set_bridge(_INDEX, bridge), f"set up bridge {bridge.name!r}")
+            self._apply(
+                codec.set_bridge(_INDEX, bridge), f"set up bridge {bridge.name!r}"
+            )
         check_vlan_filtering(self.socket, _INDEX, bridge)
 
     def reset(self) -> None:
@@ -127,9 +133,10 @@ class Switch:
 
     def state(self) -> SwitchState:
         """Tell whether it is indistinguishable from when it was new."""
-        now = Snapshot.take(self.socket, _INDEX, most=len(self._virgin.links))
-        if now is None:
+        links = read_links(self.socket)
+        if len(links) > len(self._virgin.links):
             return SwitchState.HAS_PORTS
+        now = self._snapshot(links)
         # a bridge takes its ports' MAC address, and loses it with the last of them
         had_ports = self._next_index > _INDEX + 1
         lladdr = _NO_LLADDR if had_ports else self._lladdr
@@ -139,6 +146,9 @@ class Switch:
             return SwitchState.CHANGED
         self._virgin = now  # proven equal, and the next one is more like it
         return SwitchState.CLEAN
+
+    def _snapshot(self, links: list[bytes]) -> Snapshot:
+        return Snapshot.take(self.socket, _INDEX, links)
 
     def _apply(self, request: bytearray, action: str) -> None:
         try:
@@ -158,8 +168,9 @@ class Switch:
 
 
 def check_vlan_filtering(route: RouteSocket, index: int, bridge: Bridge) -> None:
-    """Check that a bridge filters VLANs if it was declared to: some kernels take
-    the setting and ignore it.
+    """Check that a bridge filters VLANs if it was declared to.
+
+    Some kernels take the setting and ignore it.
 
     Raises:
         MissingFeature: It does not.
@@ -244,5 +255,5 @@ class Switches:
 
 
 def _stickiness(bridge: Bridge) -> tuple[bool, bool]:
-    """A set MTU stops following the ports', a set MAC address likewise, for good."""
+    """Tell what is kept for good: once set, neither follows the ports any more."""
     return bridge.mtu is not None, bridge.lladdr is not None

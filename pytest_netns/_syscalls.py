@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 
 # include/uapi/linux/sched.h
 CLONE_FS = 0x00000200
@@ -35,7 +36,7 @@ _libc.mount.argtypes = (
 _libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
 _libc.sethostname.argtypes = (ctypes.c_char_p, ctypes.c_size_t)
 
-if hasattr(os, "setns"):
+if sys.version_info >= (3, 12):
     setns = os.setns
     unshare = os.unshare
 else:
@@ -55,7 +56,9 @@ else:
             _raise_errno()
 
 
-def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
+def mount(
+    source: str, target: str, kind: str = "", flags: int = 0, data: str = ""
+) -> None:
     """Attach a file system (mount(2))."""
     if _libc.mount(
         os.fsencode(source), os.fsencode(target), kind.encode(), flags, data.encode()

@@ -1,11 +1,14 @@
-"""Sysctls of the calling thread's network namespace: /proc/sys/net follows the thread."""
+"""Sysctls of the calling thread's namespace: /proc/sys/net follows the thread."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from .errors import KernelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def path_of(key: str) -> str:
@@ -56,4 +59,6 @@ def read(key: str, *, namespace: str) -> str:
         with open(path_of(key), encoding="utf-8") as file:
             return file.read().strip()
     except OSError as error:
-        raise KernelError(error.errno or 0, f"read sysctl {key!r}", namespace) from error
+        raise KernelError(
+            error.errno or 0, f"read sysctl {key!r}", namespace
+        ) from error

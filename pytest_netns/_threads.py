@@ -6,17 +6,20 @@ would keep workers for ever in whatever namespace they were born in.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 import os
 import threading
 import time
-from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ._syscalls import raise_in_thread
 from .errors import ClosedError, NamespaceRestoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 T = TypeVar("T")
 
@@ -62,7 +65,7 @@ class Job(Generic[T]):
             if self._cwd is not None:
                 _change_directory(self._cwd)
             self.value = self._context.run(call)  # type: ignore[arg-type]  # set once
-        except BaseException as error:  # noqa: BLE001  # whatever it is, it is the caller's
+        except BaseException as error:  # whatever it is, it is the caller's
             self.error = error
 
     def finish(self) -> None:
@@ -95,7 +98,7 @@ class Job(Generic[T]):
         callback()
 
     def outcome(self) -> T:
-        """Return the value of a finished call, or raise its error with its traceback."""
+        """Return the value of a finished call, or raise its error and traceback."""
         __tracebackhide__ = True
         if self.error is not None:
             try:
@@ -169,7 +172,7 @@ class Threads:
         try:
             self._arrive()
             place = _place()
-        except BaseException as error:  # noqa: BLE001  # told to whoever needs the thread
+        except BaseException as error:  # told to whoever needs the thread
             self._refuse(worker, error)
             return
         while (job := worker.queue.get()) is not None:
@@ -236,8 +239,6 @@ def _working_directory() -> str | None:
 
 
 def _change_directory(path: str) -> None:
-    """Go where the caller is: the threads of a namespace have a directory of their own."""
-    try:
+    """Go where the caller is: threads of a namespace have a directory of their own."""
+    with contextlib.suppress(OSError):  # it may not be there any more
         os.chdir(path)
-    except OSError:
-        pass  # the caller's directory is not there any more

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import errno
 import itertools
-from collections.abc import Callable, Iterable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from . import _codec as codec
 from . import _sysctl as sysctl
-from ._fabric import Fabric
 from ._netlink import Refusal
 from ._offload import disable_offload
 from ._plan import (
@@ -37,7 +35,12 @@ from ._switches import (
 from .errors import KernelError, MissingFeature, NetnsError, PrivilegeError
 from .interface import await_addresses, settle
 from .privileges import NEEDED_CAPABILITIES, explain
-from .records import Bridge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ._fabric import Fabric
+    from .records import Bridge
 
 
 class Builder:
@@ -125,7 +128,9 @@ class Builder:
             case AddBridge():
                 with fabric.files[place].entered():
                     sysctl.write_present(NO_BRIDGE_NETFILTER)
-                return codec.add_bridge(fabric.new_index(place, step.ifname), step.bridge)
+                return codec.add_bridge(
+                    fabric.new_index(place, step.ifname), step.bridge
+                )
             case AddVeth():
                 return self._encode_veth(step)
             case SetUp():
@@ -133,7 +138,9 @@ class Builder:
                 index = fabric.indexes[place, step.ifname]
                 return codec.set_link(index, up=True, master=master)
             case AddAddress():
-                return codec.add_address(fabric.indexes[place, step.ifname], step.address)
+                return codec.add_address(
+                    fabric.indexes[place, step.ifname], step.address
+                )
             case AddRoute():
                 dev = step.route.dev
                 device = None if dev is None else fabric.indexes[place, dev]
@@ -174,7 +181,7 @@ class Builder:
 
 
 def _batch_of(step: Step) -> tuple[object, str]:
-    """What goes to the kernel together: requests of any kind, if of one place."""
+    """Tell what goes to the kernel together: requests of any kind, of one place."""
     return (LinkStep if isinstance(step, LinkStep) else type(step)), step.place
 
 
@@ -183,7 +190,9 @@ def _write_sysctl(key: str, value: str, step: Step) -> None:
         sysctl.write(key, value, namespace=step.place, record=step.record)
     except KernelError as error:
         # our own defaults are a courtesy: a kernel without IPv6 lacks some
-        if error.errno == errno.ENOENT and key not in getattr(step.record, "sysctls", {}):
+        if error.errno == errno.ENOENT and key not in getattr(
+            step.record, "sysctls", {}
+        ):
             return
         raise
 
@@ -216,7 +225,9 @@ def _explained(error: KernelError, step: Step) -> NetnsError:
             needed_by=step.record,
             remedy=f"modprobe {kind}, or use a kernel of a distribution",
         )
-    if error.errno == errno.EOPNOTSUPP and getattr(step.record, "vlan_filtering", False):
+    if error.errno == errno.EOPNOTSUPP and getattr(
+        step.record, "vlan_filtering", False
+    ):
         return no_vlan_filtering(cast("Bridge", step.record))
     if error.record is None:
         error.record = repr(step.record)

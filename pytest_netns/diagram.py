@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from ._layout import Cable, Interface, Layout
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ._layout import Cable, Interface, Layout
 
 
 def as_text(layout: Layout) -> str:
@@ -12,7 +15,9 @@ def as_text(layout: Layout) -> str:
     blocks = [
         *(_bridge(layout, name) for name in layout.bridges),
         _table(map(_cable, filter(_is_direct, layout.cables))),
-        "\n".join(name for name in layout.namespaces if not layout.interfaces.get(name)),
+        "\n".join(
+            name for name in layout.namespaces if not layout.interfaces.get(name)
+        ),
         _table(_facts(layout)),
     ]
     return "\n\n".join(block for block in blocks if block)
@@ -26,7 +31,8 @@ def _bridge(layout: Layout, name: str) -> str:
     title += [word for word in ("stp", "vlan_filtering") if getattr(bridge, word)]
     ends = list(_ends(layout, name))
     rows = [
-        ("├──" if number < len(ends) else "└──", *end) for number, end in enumerate(ends, 1)
+        ("├──" if number < len(ends) else "└──", *end)
+        for number, end in enumerate(ends, 1)
     ]
     return "\n".join(["  ".join(title), *filter(None, [_table(rows, " ")])])
 
@@ -71,12 +77,14 @@ def _addresses(interface: Interface) -> str:
     return " ".join(map(str, interface.addresses))
 
 
-def _table(rows: Iterator[tuple[str, ...]] | list[tuple[str, ...]], gap: str = "  ") -> str:
+def _table(rows: Iterable[tuple[str, ...]], gap: str = "  ") -> str:
     rows = list(rows)
     if not rows:
         return ""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
-        gap.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        gap.join(
+            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
         for row in rows
     )

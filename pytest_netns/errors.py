@@ -107,7 +107,9 @@ class MissingFeature(UnsupportedError):
     """The kernel lacks a feature."""
 
     @classmethod
-    def of_kernel(cls, feature: str, *, needed_by: object, remedy: str) -> MissingFeature:
+    def of_kernel(
+        cls, feature: str, *, needed_by: object, remedy: str
+    ) -> MissingFeature:
         """Name the feature, the record that needs it, and how to get it."""
         return cls(f"the kernel lacks {feature}, needed by {needed_by!r}; {remedy}")
 

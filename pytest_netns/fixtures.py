@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +10,8 @@ from .markers import check_required, required_programs, topology_of
 from .session import SESSION
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .manager import NetworkManager
     from .network import Network
     from .topology import Topology
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def netns_manager(request: pytest.FixtureRequest) -> Iterator[NetworkManager]:
-    """Build networks of any scope: ``with netns_manager.build(topology) as network:``."""
+    """Build networks of any scope: ``netns_manager.build(topology)`` in a with."""
     from .errors import UnsupportedError
 
     session = request.config.stash[SESSION]
@@ -38,7 +39,9 @@ def netns_topology(request: pytest.FixtureRequest) -> Topology:
 
 @pytest.fixture
 def netns(
-    request: pytest.FixtureRequest, netns_manager: NetworkManager, netns_topology: Topology
+    request: pytest.FixtureRequest,
+    netns_manager: NetworkManager,
+    netns_topology: Topology,
 ) -> Iterator[Network]:
     """Give the test's live network: what its marker declares, or an empty one."""
     from .errors import UnsupportedError

@@ -6,15 +6,18 @@ import errno
 import ipaddress
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _codec as codec
-from ._addresses import InterfaceAddress
 from ._netlink import Refusal, RouteSocket, attribute
-from ._nsfile import NamespaceFile
 from .errors import KernelError, UnknownName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ._addresses import InterfaceAddress
+    from ._nsfile import NamespaceFile
 
 # include/uapi/linux/if.h
 _IFF_UP = 0x1
@@ -24,8 +27,21 @@ _LINK_HEADER = 32  # struct nlmsghdr and struct ifinfomsg
 _IF_OPER_UP = b"\6"
 
 _SCOPE_NAMES = {0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}
-_PROTOCOL_NAMES = {0: "unspec", 1: "redirect", 2: "kernel", 3: "boot", 4: "static", 9: "ra"}
-_ROUTE_KINDS = {1: "unicast", 6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}
+_PROTOCOL_NAMES = {
+    0: "unspec",
+    1: "redirect",
+    2: "kernel",
+    3: "boot",
+    4: "static",
+    9: "ra",
+}
+_ROUTE_KINDS = {
+    1: "unicast",
+    6: "blackhole",
+    7: "unreachable",
+    8: "prohibit",
+    9: "throw",
+}
 _STATES = {
     0x01: "incomplete",
     0x02: "reachable",
@@ -138,13 +154,17 @@ class Interface:
     def statistics(self) -> Statistics:
         """The kernel's counters."""
         counters = self._link(statistics=True).get_attr("IFLA_STATS64")
-        return Statistics(**{name: counters[name] for name in Statistics.__dataclass_fields__})
+        return Statistics(
+            **{name: counters[name] for name in Statistics.__dataclass_fields__}
+        )
 
     @property
     def addresses(self) -> list[InterfaceAddress]:
         """The addresses with prefix, link-local ones included."""
         with self._file.entered(), RouteSocket() as route:
-            return [one for index, one, _ in _dump_addresses(route) if index == self.index]
+            return [
+                one for index, one, _ in _dump_addresses(route) if index == self.index
+            ]
 
     def set_down(self) -> None:
         """Set it down; ``ip link set NAME down``.
@@ -155,14 +175,18 @@ class Interface:
         self._change(codec.set_link(self.index, up=False), "down")
 
     def set_up(self) -> None:
-        """Set it up, with the addresses and routes that were declared, and wait for
-        its carrier if the other end is up; ``ip link set NAME up``."""
+        """Set it up, with the addresses and routes that were declared.
+
+        Traffic flows at once if the other end is up; ``ip link set NAME up``.
+        """
         self._change(codec.set_link(self.index, up=True), "up")
         with self._file.entered(), RouteSocket() as route:
             for request in self._declared():
                 route.apply([request])
             settle(route, [self.index], timeout=0)
-            own = [one for index, one, _ in _dump_addresses(route) if index == self.index]
+            own = [
+                one for index, one, _ in _dump_addresses(route) if index == self.index
+            ]
             await_addresses(route, [str(one.ip) for one in own if one.version == 6])
 
     def _change(self, request: bytearray, state: str) -> None:
@@ -182,7 +206,9 @@ class Interface:
         return codec.decode(message)
 
     def _error(self, refusal: Refusal, action: str) -> KernelError:
-        return KernelError(refusal.number, action, self._file.name, None, refusal.detail)
+        return KernelError(
+            refusal.number, action, self._file.name, None, refusal.detail
+        )
 
     def __repr__(self) -> str:
         return f"<Interface '{self._file.name}:{self.name}' index={self.index}>"
@@ -251,7 +277,9 @@ def index_of(file: NamespaceFile, name: str) -> int:
         except OSError:
             pass
     known = interfaces_of(file)
-    raise UnknownName.among(name, known, what="interface", where=f"namespace {file.name!r}")
+    raise UnknownName.among(
+        name, known, what="interface", where=f"namespace {file.name!r}"
+    )
 
 
 def global_addresses(file: NamespaceFile) -> Iterator[InterfaceAddress]:

@@ -1,15 +1,12 @@
-"""The manager: builds networks, takes them down, and owns what outlives each of them."""
+"""The manager: builds networks, takes them down, owns what outlives each of them."""
 
 from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Callable
-from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ._fabric import Fabric, FreshIndex
-from ._layout import Layout
 from ._nsfile import go_home, home
 from ._plan import Step, plan
 from ._switches import Switches
@@ -17,9 +14,15 @@ from ._threads import Threads
 from ._watcher import Watcher
 from .builder import Builder
 from .errors import ClosedError, KernelError
-from .namespace import NetworkNamespace
 from .network import Network
-from .topology import Topology
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from ._layout import Layout
+    from .namespace import NetworkNamespace
+    from .topology import Topology
 
 T = TypeVar("T")
 
@@ -112,7 +115,9 @@ class NetworkManager:
 
     def take_failures(self) -> list[BaseException]:
         """Return what went wrong in the background of any network, each once."""
-        return [failure for network in self.networks for failure in network.take_failures()]
+        return [
+            failure for network in self.networks for failure in network.take_failures()
+        ]
 
     def close(self) -> None:
         """Close all networks, and let go of what was kept for more; again is harmless.
@@ -134,7 +139,7 @@ class NetworkManager:
     def _undisturbed(
         self, work: Callable[[], T], cancel: Callable[[], None] = lambda: None
     ) -> T:
-        """Do work on the manager's own thread, to its end even if we are interrupted."""
+        """Do work on the manager's own thread, to its end even if interrupted."""
         __tracebackhide__ = True
 
         def alone() -> T:
@@ -148,7 +153,7 @@ class NetworkManager:
             try:
                 job.wait()
                 break
-            except BaseException as error:  # noqa: BLE001  # Ctrl-C, or a test's timeout
+            except BaseException as error:  # Ctrl-C, or a test's timeout
                 interruption = interruption or error
                 cancel()
         if interruption is not None:
@@ -168,7 +173,7 @@ class NetworkManager:
 
 
 def build(topology: Topology) -> Network:
-    """Build a network without pytest: ``with build(topology) as network:``.
+    """Build a network without pytest; use it in a ``with`` statement.
 
     Raises:
         KernelError: The kernel refuses; nothing is left.

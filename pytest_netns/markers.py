@@ -1,4 +1,4 @@
-"""The marker ``netns``: from its arguments to a topology, and errors with their place."""
+"""The marker ``netns``: its arguments as a topology, and errors with their place."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def topology_of(item: pytest.Item) -> Topology:
 def required_programs(item: pytest.Item) -> list[str]:
     """Return the programs that the markers of `item` require."""
     return [
-        program
+        str(program)
         for mark in item.iter_markers(MARKER)
         for program in _several(mark.kwargs.get("requires", ()))
     ]
@@ -120,10 +120,12 @@ def _check_requires(requires: object) -> None:
 
     for program in _several(requires):
         if not isinstance(program, str) or not program:
-            raise TopologyError(f"marker {MARKER}: requires={requires!r} is not a str or several")
+            raise TopologyError(
+                f"marker {MARKER}: requires={requires!r} is not a str or several"
+            )
 
 
-def _several(value: object) -> tuple[str, ...]:
+def _several(value: object) -> tuple[object, ...]:
     if isinstance(value, str) or not isinstance(value, Iterable):
-        return (value,)  # type: ignore[return-value]  # checked at collection
+        return (value,)
     return tuple(value)

@@ -8,18 +8,15 @@ import functools
 import ipaddress
 import os
 import socket
-import subprocess
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from . import _sysctl as sysctl
 from . import interface as reading
-from . import waiting
 from . import process as processes
-from ._nsfile import NamespaceFile, Visit
+from . import waiting
 from ._processes import processes_in
 from ._threads import Threads
 from .errors import NamespaceRestoreError, UnknownName
@@ -29,9 +26,27 @@ from .process import Arguments, Process
 from .task import Task
 
 if TYPE_CHECKING:
+    import subprocess
+    from types import TracebackType
+
+    from ._addresses import Address
     from ._mounts import Surroundings
+    from ._nsfile import NamespaceFile, Visit
 
 T = TypeVar("T")
+
+
+class Home(Protocol):
+    """What a namespace needs of the network that it belongs to."""
+
+    def find(self, target: str, viewer: str) -> Address:
+        """Return the address by which `viewer` reaches the namespace `target`."""
+
+    def declared(self, name: str, ifname: str) -> list[bytearray]:
+        """Return the requests that bring back what an interface was declared with."""
+
+    def expect_processes(self, namespace: NetworkNamespace) -> None:
+        """Be told, once, that processes may be inside from now on."""
 
 
 class _Stays(threading.local):
@@ -53,17 +68,13 @@ class NetworkNamespace:
         name: str,
         file: NamespaceFile,
         surroundings: Surroundings,
-        find: Callable[[str, str], ipaddress.IPv4Address | ipaddress.IPv6Address],
-        declared: Callable[[str, str], list[bytearray]],
-        before_processes: Callable[[NetworkNamespace], None],
+        home: Home,
     ) -> None:
         self.name = name
         self._file = file
         self._surroundings = surroundings
         self._threads = Threads(f"namespace {name!r}", surroundings.arrive)
-        self._find = find
-        self._declared = declared
-        self._before_processes = before_processes
+        self._home = home
         self._stays = _Stays()
         self.processes: list[Process] = []
         self.tasks: list[Task[Any]] = []
@@ -142,7 +153,11 @@ class NetworkNamespace:
         """
         self._prepare_for_processes()
         name = getattr(function, "__qualname__", repr(function))
-        task = Task(name, self.name, self._threads.submit(functools.partial(function, *args, **kwargs)))
+        task = Task(
+            name,
+            self.name,
+            self._threads.submit(functools.partial(function, *args, **kwargs)),
+        )
         self.tasks.append(task)
         return task
 
@@ -154,11 +169,11 @@ class NetworkNamespace:
         *,
         check: bool = True,
         timeout: float | None = None,
-        input: str | None = None,  # noqa: A002  # the name that subprocess has for it
+        input: str | None = None,  # the name that subprocess has for it
         env: Mapping[str, str] | None = None,
         cwd: str | os.PathLike[str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command inside until it ends, and return its outputs as text.
+        r"""Run a command inside until it ends, and return its outputs as text.
 
         It ends with the command itself, even if that leaves a daemon behind that
         holds its output. Bytes that are not UTF-8 are shown as ``\\xff``.
@@ -240,7 +255,7 @@ class NetworkNamespace:
     def socket(
         self,
         family: int = socket.AF_INET,
-        type: int = socket.SOCK_STREAM,  # noqa: A002  # the name that socket has for it
+        type: int = socket.SOCK_STREAM,  # the name that socket has for it
         proto: int = 0,
     ) -> socket.socket:
         """Return a plain socket of this namespace, for any thread and any loop."""
@@ -260,7 +275,7 @@ class NetworkNamespace:
         errors: list[OSError] = []
         for family, address in await self._resolve(host, port):
             connection = self.socket(family)
-            connection.setblocking(False)
+            connection.setblocking(False)  # noqa: FBT003  # takes no keyword
             try:
                 await asyncio.get_running_loop().sock_connect(connection, address)
             except OSError as error:
@@ -271,7 +286,9 @@ class NetworkNamespace:
                 raise
             else:
                 return await asyncio.open_connection(sock=connection, **kwargs)
-        raise errors[0] if len(errors) == 1 else OSError(f"cannot connect: {errors}")
+        if len({error.errno for error in errors}) == 1:
+            raise errors[0]
+        raise OSError(f"cannot connect: {errors}")
 
     async def start_server(
         self,
@@ -292,7 +309,8 @@ class NetworkNamespace:
         Raises:
             OSError: The address is not one of this namespace, or in use.
         """
-        family, address = (socket.AF_INET6, ("::", port))
+        family: int = socket.AF_INET6
+        address: Any = ("::", port)
         if host:
             family, address = (await self._resolve(host, port))[0]
         listener = self.socket(family)
@@ -309,8 +327,10 @@ class NetworkNamespace:
     async def _resolve(self, host: str, port: int) -> list[tuple[int, Any]]:
         """Look a name up as a process inside would, without blocking the loop."""
         with contextlib.suppress(ValueError):
-            family = {4: socket.AF_INET, 6: socket.AF_INET6}[ipaddress.ip_address(host).version]
-            return [(family, (host, port))]
+            address = ipaddress.ip_address(host)
+            family = {4: socket.AF_INET, 6: socket.AF_INET6}[address.version]
+            if "%" not in host:  # a zone is an interface's name, known inside only
+                return [(family, (host, port))]
         self._prepare_for_processes()
         found = await Task(
             "getaddrinfo",
@@ -324,7 +344,12 @@ class NetworkNamespace:
     # the network
 
     def ping(
-        self, target: str, *, count: int = 1, interval: float = 0.1, timeout: float = 1.0
+        self,
+        target: str,
+        *,
+        count: int = 1,
+        interval: float = 0.1,
+        timeout: float = 1.0,
     ) -> PingResult:
         """Send echo requests and report what came back; needs no program.
 
@@ -344,8 +369,10 @@ class NetworkNamespace:
         try:
             address = ipaddress.ip_address(target)
         except ValueError:
-            address = self._find(target, self.name)
-        return ping(self._file, address, count=count, interval=interval, timeout=timeout)
+            address = self._home.find(target, self.name)
+        return ping(
+            self._file, address, count=count, interval=interval, timeout=timeout
+        )
 
     def wait_listening(
         self,
@@ -372,7 +399,11 @@ class NetworkNamespace:
         )
 
     def wait_until(
-        self, function: Callable[[], T], *, timeout: float = 5.0, message: str | None = None
+        self,
+        function: Callable[[], T],
+        *,
+        timeout: float = 5.0,
+        message: str | None = None,
     ) -> T:
         """Wait until `function` returns something true, called inside; return that.
 
@@ -406,7 +437,9 @@ class NetworkNamespace:
         """
         return self._first_address(6)  # type: ignore[return-value]  # by its version
 
-    def _first_address(self, version: int) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    def _first_address(
+        self, version: int
+    ) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
         for address in reading.global_addresses(self._file):
             if address.version == version:
                 return address.ip
@@ -415,7 +448,9 @@ class NetworkNamespace:
     @property
     def interfaces(self) -> list[Interface]:
         """All interfaces that are there now, the loopback interface first."""
-        return [self._interface(*one) for one in reading.interfaces_of(self._file).items()]
+        return [
+            self._interface(*one) for one in reading.interfaces_of(self._file).items()
+        ]
 
     def interface(self, name: str) -> Interface:
         """Return the interface `name`.
@@ -426,7 +461,9 @@ class NetworkNamespace:
         return self._interface(name, reading.index_of(self._file, name))
 
     def _interface(self, name: str, index: int) -> Interface:
-        return Interface(self._file, name, index, lambda: self._declared(self.name, name))
+        return Interface(
+            self._file, name, index, lambda: self._home.declared(self.name, name)
+        )
 
     def routes(self) -> list[RouteEntry]:
         """List the routes that are there now; ``ip route show table all``."""
@@ -473,7 +510,7 @@ class NetworkNamespace:
     def _prepare_for_processes(self) -> None:
         if not self.visited:
             _ = self._file.fd  # raises if it is closed
-            self._before_processes(self)
+            self._home.expect_processes(self)
             self.visited = True
 
     def update_files(self) -> None:
@@ -524,7 +561,9 @@ class _Sysctls(MutableMapping[str, str]):
     def __iter__(self) -> Iterator[str]:
         with self._file.entered():
             found = [
-                os.path.relpath(os.path.join(directory, file), "/proc/sys").replace("/", ".")
+                os.path.relpath(os.path.join(directory, file), "/proc/sys").replace(
+                    "/", "."
+                )
                 for directory, _, files in os.walk("/proc/sys/net")
                 for file in files
             ]

@@ -8,17 +8,11 @@ import ipaddress
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _codec as codec
-from ._addresses import Address
-from ._addresses import Network as IPNetwork
 from ._checks import default_route_family
-from ._fabric import Fabric
 from ._hosts import addresses_towards, hosts_file, resolv_file
-from ._layout import Layout
 from ._leftovers import release_descriptors, threads_in
 from ._mounts import Surroundings
 from ._nsfile import go_home, is_home
@@ -29,7 +23,15 @@ from .namespace import NetworkNamespace
 from .records import Record, split_endpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from ._addresses import Address
+    from ._addresses import Network as IPNetwork
+    from ._fabric import Fabric
+    from ._layout import Layout
     from .process import Process
+    from .task import Task
     from .topology import Topology
 
 #: How long tasks get to notice that their sockets were shut down, in seconds.
@@ -51,7 +53,7 @@ class Workshop(Protocol):
         """See to it that processes inside end if this process is killed."""
 
     def forget(self, namespace: NetworkNamespace) -> None:
-        """The opposite of `watch`."""
+        """Undo `watch`."""
 
 
 class Network:
@@ -88,6 +90,7 @@ class Network:
         Raises:
             UnknownName: There is none; says which there are.
         """
+        __tracebackhide__ = True
         try:
             return self._namespaces[name]
         except KeyError:
@@ -143,7 +146,9 @@ class Network:
             return self._namespaces[node].interface(ifname)
         if node not in layout.bridges:
             known = [*layout.namespaces, *layout.bridges]
-            raise UnknownName.among(node, known, what="namespace or bridge", where=endpoint)
+            raise UnknownName.among(
+                node, known, what="namespace or bridge", where=endpoint
+            )
         file = self._fabric.file_of(layout.bridges[node].namespace or node)
         return Interface(file, ifname, index_of(file, ifname))
 
@@ -187,8 +192,15 @@ class Network:
         """Return what went wrong in the background and was not returned before."""
         failures: list[BaseException] = []
         for namespace in self:
-            for one in (*namespace.processes, *namespace.tasks):
-                if id(one) not in self._reported and (failure := one.failure()) is not None:
+            background: list[Process | Task[Any]] = [
+                *namespace.processes,
+                *namespace.tasks,
+            ]
+            for one in background:
+                if (
+                    id(one) not in self._reported
+                    and (failure := one.failure()) is not None
+                ):
                     self._reported.add(id(one))
                     failures.append(failure)
         return failures
@@ -211,10 +223,14 @@ class Network:
         if leftovers:
             raise TeardownError(leftovers)
 
-    def _end_processes(self, visited: list[NetworkNamespace], leftovers: list[str]) -> None:
+    def _end_processes(
+        self, visited: list[NetworkNamespace], leftovers: list[str]
+    ) -> None:
         if not visited:
             return
-        processes = [process for namespace in visited for process in namespace.processes]
+        processes = [
+            process for namespace in visited for process in namespace.processes
+        ]
         inodes = {inode for namespace in visited for inode in namespace.inodes()}
         running = [process for process in processes if process.poll() is None]
         remaining = end_processes(inodes, [process.pid for process in running])
@@ -222,7 +238,9 @@ class Network:
             process.close()
         leftovers += (f"process {pid}, which cannot be killed" for pid in remaining)
 
-    def _end_threads(self, visited: list[NetworkNamespace], leftovers: list[str]) -> None:
+    def _end_threads(
+        self, visited: list[NetworkNamespace], leftovers: list[str]
+    ) -> None:
         if not visited:
             return
         inodes = {namespace.inode for namespace in visited}
@@ -251,9 +269,7 @@ class Network:
                     name,
                     file,
                     Surroundings(file, namespace.hostname or name, texts),
-                    self._find,
-                    self._declared,
-                    self._workshop.watch,
+                    self,
                 )
 
     def _files_of(self, name: str) -> dict[str, str]:
@@ -263,7 +279,7 @@ class Network:
             "/etc/resolv.conf": resolv_file(layout, name),
         }
 
-    def _find(self, target: str, viewer: str) -> Address:
+    def find(self, target: str, viewer: str) -> Address:
         """Return the address by which `viewer` reaches the namespace `target`."""
         layout = self._topology.layout
         if target not in layout.namespaces:
@@ -275,8 +291,8 @@ class Network:
             raise InvalidAddress(f"namespace {target!r} has no address to ping")
         return addresses[0].ip
 
-    def _declared(self, name: str, ifname: str) -> list[bytearray]:
-        """Return the requests that bring back what an interface was declared to have."""
+    def declared(self, name: str, ifname: str) -> list[bytearray]:
+        """Return the requests that bring back what an interface was declared with."""
         layout = self._topology.layout
         interfaces = layout.interfaces.get(name, {})
         if ifname not in interfaces:
@@ -284,14 +300,22 @@ class Network:
         interface = interfaces[ifname]
         index = self._fabric.indexes[name, ifname]
         networks = [address.network for address in interface.addresses]
-        requests = [codec.add_address(index, one, replace=True) for one in interface.addresses]
+        requests = [
+            codec.add_address(index, one, replace=True) for one in interface.addresses
+        ]
         for route in layout.namespaces[name].routes:
             family = default_route_family(route, interfaces)
             if route.dev == ifname:
                 requests.append(codec.add_route(route, family, index, replace=True))
-            elif route.dev is None and any(_reaches(network, route.via) for network in networks):
+            elif route.dev is None and any(
+                _reaches(network, route.via) for network in networks
+            ):
                 requests.append(codec.add_route(route, family, None, replace=True))
         return requests
+
+    def expect_processes(self, namespace: NetworkNamespace) -> None:
+        """See to it that processes inside end if this process is killed."""
+        self._workshop.watch(namespace)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -324,7 +348,10 @@ class Network:
 def _threads_left(inodes: set[int], deadline: float) -> Iterator[str]:
     """Wait for the threads that are still inside, and name those that stay."""
     for thread in threads_in(inodes):
-        if isinstance(thread, threading.Thread) and thread is not threading.main_thread():
+        if (
+            isinstance(thread, threading.Thread)
+            and thread is not threading.main_thread()
+        ):
             thread.join(max(0.0, deadline - time.monotonic()))
     main = threading.main_thread()  # the pytest layer brings that home
     # Python forgets a thread a moment before the kernel does

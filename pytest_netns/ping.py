@@ -15,9 +15,12 @@ import socket
 import struct
 import time
 from dataclasses import dataclass
+from typing import Any
+from typing import TYPE_CHECKING
 
-from ._addresses import Address
-from ._nsfile import NamespaceFile
+if TYPE_CHECKING:
+    from ._addresses import Address
+    from ._nsfile import NamespaceFile
 
 _IP_RECVERR = 11
 _IPV6_RECVERR = 25
@@ -85,9 +88,12 @@ class PingResult:
 class _Pinger:
     """One run of echoes to one target."""
 
-    def __init__(self, connection: socket.socket, target: Address) -> None:
+    def __init__(
+        self, connection: socket.socket, target: Address, address: tuple[Any, ...]
+    ) -> None:
         self._socket = connection
         self._target = target
+        self._address = address
         self._family = target.version
         self._sent_at: dict[int, float] = {}
         self.rtts: dict[int, float] = {}
@@ -97,7 +103,7 @@ class _Pinger:
         header = struct.pack("!BBHHH", _ECHO_REQUEST[self._family], 0, 0, 0, number)
         self._sent_at[number] = time.perf_counter()
         try:
-            self._socket.sendto(header + _PAYLOAD, (str(self._target), 0))
+            self._socket.sendto(header + _PAYLOAD, self._address)
         except OSError as error:
             # an error that an earlier echo brought home comes up here as well
             if not self._read_errors():
@@ -115,7 +121,10 @@ class _Pinger:
             self._read_replies()
 
     def _answered(self, last: int) -> bool:
-        return all(number in self.rtts or number in self.errors for number in range(1, last + 1))
+        return all(
+            number in self.rtts or number in self.errors
+            for number in range(1, last + 1)
+        )
 
     def _read_replies(self) -> None:
         while True:
@@ -168,11 +177,12 @@ def ping(
 ) -> PingResult:
     """Send echoes from a namespace; see `NetworkNamespace.ping`."""
     try:
+        address = _socket_address(file, target)
         connection = _open(file, target)
     except OSError as error:
         return PingResult(str(target), count, 0, (), _reason(error))
     with connection:
-        pinger = _Pinger(connection, target)
+        pinger = _Pinger(connection, target, address)
         start = time.perf_counter()
         for number in range(1, count + 1):
             pinger.listen_until(start + (number - 1) * interval, number - 1)
@@ -181,17 +191,21 @@ def ping(
         pinger.listen_until(time.perf_counter() + timeout, count)
     unanswered = (number for number in range(1, count + 1) if number not in pinger.rtts)
     first = next(unanswered, None)
-    error = None
+    reason = None
     if first is not None:
-        error = pinger.errors.get(first, f"no answer from {target} within {timeout:g} s")
+        reason = pinger.errors.get(
+            first, f"no answer from {target} within {timeout:g} s"
+        )
     rtts = tuple(rtt for _, rtt in sorted(pinger.rtts.items()))
-    return PingResult(str(target), count, len(rtts), rtts, error)
+    return PingResult(str(target), count, len(rtts), rtts, reason)
 
 
 def _open(file: NamespaceFile, target: Address) -> socket.socket:
     with file.entered():
         if target.version == 4:
-            connection = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
+            connection = socket.socket(
+                socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP
+            )
             connection.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
         else:
             connection = socket.socket(
@@ -199,6 +213,16 @@ def _open(file: NamespaceFile, target: Address) -> socket.socket:
             )
             connection.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
     return connection
+
+
+def _socket_address(file: NamespaceFile, target: Address) -> tuple[Any, ...]:
+    """Return what `sendto` takes; a zone is an interface's name, known inside only."""
+    zone = target.scope_id if isinstance(target, ipaddress.IPv6Address) else None
+    if zone is None:
+        return (str(target), 0)
+    with file.entered():
+        index = int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)
+    return (str(target).partition("%")[0], 0, 0, index)
 
 
 def _pause_until(moment: float) -> None:

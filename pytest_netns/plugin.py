@@ -6,13 +6,16 @@ this file, `markers`, `session` and `fixtures`, and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from .fixtures import netns, netns_manager, netns_topology
 from .markers import DESCRIPTION, MARKER, errors_at_collection, refuse
 from .session import SESSION, NetnsSession, raise_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 __all__ = ["netns", "netns_manager", "netns_topology"]
 
@@ -69,7 +72,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """Show the network and the output of its processes with a failed test."""
-    if call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception):
+    if call.excinfo is not None and not call.excinfo.errisinstance(
+        pytest.skip.Exception
+    ):
         for title, text in item.config.stash[SESSION].sections():
             item.add_report_section(call.when, f"netns {title}", text)
 
@@ -82,5 +87,5 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def _with_netns(names: list[str]) -> list[str]:
-    """Put the fixture `netns` among the names: a marked test gets its network anyway."""
+    """Add the fixture `netns`: a marked test gets its network asked for or not."""
     return names if "netns" in names else ["netns", *names]

@@ -28,7 +28,9 @@ def check_privileges() -> None:
 def missing_capabilities() -> list[str]:
     """List the capabilities that are needed and not effective (capabilities(7))."""
     effective = _effective_capabilities()
-    return [name for bit, name in NEEDED_CAPABILITIES.items() if not effective >> bit & 1]
+    return [
+        name for bit, name in NEEDED_CAPABILITIES.items() if not effective >> bit & 1
+    ]
 
 
 def _effective_capabilities() -> int:
@@ -40,28 +42,44 @@ def _effective_capabilities() -> int:
 
 def explain(missing: list[str]) -> str:
     """Say what is missing, and how to get it."""
-    who = "root in a restricted container" if os.geteuid() == 0 else f"user {os.geteuid()}"
+    who = (
+        "root in a restricted container"
+        if os.geteuid() == 0
+        else f"user {os.geteuid()}"
+    )
     text = (
         f"network namespaces need {' and '.join(missing)}, which {who} does not have\n"
         "  either: run as root, for example\n"
-        "    sudo -E env PATH=\"$PATH\" python -m pytest"
+        '    sudo -E env PATH="$PATH" python -m pytest'
     )
     if os.geteuid() == 0:
         text += "\n    (in Docker: --privileged, or --cap-add of both)"
     obstacle = user_namespace_obstacle()
     if obstacle:
-        return f"{text}\n  or rootless, in a user namespace, which does not work here: {obstacle}"
-    return f"{text}\n  or rootless, in a user namespace:\n    unshare -Urnm python -m pytest"
+        return f"{text}\n  or rootless, which does not work here: {obstacle}"
+    return text + (
+        "\n  or rootless, in a user namespace:\n    unshare -Urnm python -m pytest"
+    )
 
 
 def user_namespace_obstacle() -> str | None:
     """Return what forbids user namespaces here, or None if nothing is known to."""
     for path, forbidding, remedy in (
-        ("/proc/sys/user/max_user_namespaces", "0", "sysctl -w user.max_user_namespaces=10000"),
-        ("/proc/sys/kernel/unprivileged_userns_clone", "0",
-         "sysctl -w kernel.unprivileged_userns_clone=1"),
-        ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1",
-         "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"),
+        (
+            "/proc/sys/user/max_user_namespaces",
+            "0",
+            "sysctl -w user.max_user_namespaces=10000",
+        ),
+        (
+            "/proc/sys/kernel/unprivileged_userns_clone",
+            "0",
+            "sysctl -w kernel.unprivileged_userns_clone=1",
+        ),
+        (
+            "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+            "1",
+            "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+        ),
     ):
         try:
             value = Path(path).read_text().strip()

@@ -13,17 +13,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from types import TracebackType
+from typing import TYPE_CHECKING
 
 from . import waiting
-from ._nsfile import NamespaceFile
 from ._processes import (
     GRACE,
     open_pidfd,
     signal_group,
     wait_readable,
 )
-from ._threads import Threads
 from .errors import (
     CommandError,
     CommandTimeout,
@@ -32,6 +30,12 @@ from .errors import (
     ProcessEnded,
     WaitTimeout,
 )
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ._nsfile import NamespaceFile
+    from ._threads import Threads
 
 #: One command: words, or a string that is split as by `shlex`.
 Arguments = str | Sequence[str | os.PathLike[str]]
@@ -49,7 +53,11 @@ def split_arguments(args: Arguments) -> list[str]:
     Raises:
         ValueError: There is no word, or a quote is not closed.
     """
-    words = shlex.split(args) if isinstance(args, str) else [os.fspath(word) for word in args]
+    words = (
+        shlex.split(args)
+        if isinstance(args, str)
+        else [os.fspath(word) for word in args]
+    )
     if not words:
         raise ValueError("an empty command")
     return words
@@ -62,7 +70,7 @@ def run(
     *,
     check: bool,
     timeout: float | None,
-    input: str | None,  # noqa: A002  # the name that subprocess has for it
+    input: str | None,  # the name that subprocess has for it
     env: Mapping[str, str] | None,
     cwd: str | os.PathLike[str] | None,
 ) -> subprocess.CompletedProcess[str]:
@@ -112,7 +120,7 @@ def _start(
     __tracebackhide__ = True
 
     def start() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(  # noqa: S603  # what the test asks for
+        return subprocess.Popen(  # what the test asks for
             words,
             stdin=stdin,
             stdout=stdout,
@@ -127,7 +135,9 @@ def _start(
     except FileNotFoundError as error:
         if cwd is not None and not os.path.isdir(cwd):
             raise KernelError(
-                errno.ENOENT, f"run {words[0]!r} in directory {os.fspath(cwd)!r}", file.name
+                errno.ENOENT,
+                f"run {words[0]!r} in directory {os.fspath(cwd)!r}",
+                file.name,
             ) from error
         path = (env or os.environ).get("PATH", os.defpath)
         raise MissingProgram(
@@ -162,7 +172,7 @@ class _Conversation:
             self._poll.register(self._pidfd, select.POLLIN)
 
     def hold(self, timeout: float | None) -> bool:
-        """Go on until the process has ended; False if it did not in `timeout` seconds."""
+        """Go on until the process has ended; False if not in `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             pause = None if self._pidfd is not None else _LOOK_EVERY
@@ -338,7 +348,7 @@ class Process:
 
     @property
     def output(self) -> str:
-        """All that it has written so far; bytes that are not UTF-8 as ``\\xff``."""
+        r"""All that it has written so far; bytes that are not UTF-8 as ``\\xff``."""
         if self._log >= 0:
             while data := os.pread(self._log, 1 << 20, self._read_up_to):
                 self._read_up_to += len(data)
@@ -367,11 +377,13 @@ class Process:
             f"in namespace {self._file.name!r}"
         )
         try:
-            return waiting.wait_until(look, timeout=timeout)  # type: ignore[return-value]
+            return waiting.wait_until(look, timeout=timeout)
         except WaitTimeout:
             raise WaitTimeout(awaited, timeout, self.output or "no output") from None
 
-    def wait_listening(self, port: int, protocol: str = "tcp", timeout: float = 5.0) -> None:
+    def wait_listening(
+        self, port: int, protocol: str = "tcp", timeout: float = 5.0
+    ) -> None:
         """Wait until somebody listens on `port` in its namespace.
 
         Raises:
@@ -385,7 +397,11 @@ class Process:
                 raise self._ended()
 
         waiting.wait_listening(
-            self._file, port, protocol=protocol, timeout=timeout, still_hopeful=still_hopeful
+            self._file,
+            port,
+            protocol=protocol,
+            timeout=timeout,
+            still_hopeful=still_hopeful,
         )
 
     def failure(self) -> ProcessEnded | None:

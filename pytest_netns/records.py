@@ -108,7 +108,11 @@ class Route(Record):
         self._check_numbers(what)
         if len(self._families()) > 1:
             raise InvalidAddress(f"{self!r} mixes IPv4 and IPv6")
-        if self.via and self.dev is None and ipaddress.ip_address(self.via).is_link_local:
+        if (
+            self.via
+            and self.dev is None
+            and ipaddress.ip_address(self.via).is_link_local
+        ):
             raise InvalidAddress(f"{self!r}: a link-local gateway needs dev=")
 
     def _check_numbers(self, what: str) -> None:
@@ -118,7 +122,8 @@ class Route(Record):
                 raise TopologyError(f"{what} {name}: {value!r} is not a 32-bit number")
         if self.scope is not None and self.scope not in _SCOPES:
             raise TopologyError(
-                f"{what} scope: {self.scope!r} is not one of {', '.join(sorted(_SCOPES))}"
+                f"{what} scope: {self.scope!r} is not one of "
+                f"{', '.join(sorted(_SCOPES))}"
             )
 
     def _families(self) -> set[int]:
@@ -193,10 +198,14 @@ class Namespace(Record):
         check_name(self.name, "namespace")
         what = f"Namespace({self.name!r})"
         self._set("routes", _records(self.routes, Route, f"{what} routes"))
-        self._set("neighbours", _records(self.neighbours, Neighbour, f"{what} neighbours"))
+        self._set(
+            "neighbours", _records(self.neighbours, Neighbour, f"{what} neighbours")
+        )
         self._set("sysctls", _sysctls(self.sysctls, what))
         self._set("hosts", _hosts(self.hosts, what))
-        self._set("nameservers", canonical_hosts(self.nameservers, f"{what} nameservers"))
+        self._set(
+            "nameservers", canonical_hosts(self.nameservers, f"{what} nameservers")
+        )
         if self.hostname is not None:
             check_name(self.hostname, f"{what} hostname")
 
@@ -238,7 +247,9 @@ class Bridge(Record):
         """Normalise and check."""
         check_ifname(self.name, "bridge")
         if self.name == "lo":
-            raise InvalidName("bridge name 'lo' is reserved: it is the loopback interface")
+            raise InvalidName(
+                "bridge name 'lo' is reserved: it is the loopback interface"
+            )
         what = f"Bridge({self.name!r})"
         if self.namespace is not None:
             check_name(self.namespace, f"{what} namespace")
@@ -297,7 +308,8 @@ class Veth(Record):
         what = f"Veth({self.a!r}, {self.b!r})"
         self._set("address", canonical_addresses(self.address, f"{what} address"))
         self._set(
-            "peer_address", canonical_addresses(self.peer_address, f"{what} peer_address")
+            "peer_address",
+            canonical_addresses(self.peer_address, f"{what} peer_address"),
         )
         self._set("subnet", canonical_subnets(self.subnet, f"{what} subnet") or None)
         _check_mtu(self.mtu, what)
@@ -331,9 +343,15 @@ def _sysctls(value: object, what: str) -> FrozenMap[str]:
     for key in value:
         if not isinstance(key, str) or not key.replace("/", ".").startswith("net."):
             raise TopologyError(
-                f"{what} sysctls: {key!r} is not below 'net.', and would change the machine"
+                f"{what} sysctls: {key!r} is not below 'net.', and would change "
+                "the machine"
             )
-        if ".." in key.split("/") or "//" in key or key[-1] in "/." or not key.isprintable():
+        if (
+            ".." in key.split("/")
+            or "//" in key
+            or key[-1] in "/."
+            or not key.isprintable()
+        ):
             raise TopologyError(f"{what} sysctls: {key!r} is not the name of a sysctl")
     return FrozenMap({key: _sysctl_text(setting) for key, setting in value.items()})
 
@@ -359,4 +377,6 @@ def _check_mtu(mtu: object, what: str) -> None:
 
 
 def _is_number(value: object, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    return (
+        isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    )

@@ -55,7 +55,9 @@ class NetnsSession:
     def give_up(self, error: UnsupportedError) -> NoReturn:
         """Skip the test, or fail it where skips are not allowed."""
         if self.require:
-            pytest.fail(f"{error}\n(a failure because of --netns-require)", pytrace=False)
+            pytest.fail(
+                f"{error}\n(a failure because of --netns-require)", pytrace=False
+            )
         pytest.skip(str(error))
 
     def take_failures(self) -> list[BaseException]:
@@ -81,7 +83,10 @@ class NetnsSession:
         Raises:
             pytest.Exit: The thread cannot come back: no further test can be trusted.
         """
-        if self.manager is None or threading.current_thread() is not threading.main_thread():
+        if (
+            self.manager is None
+            or threading.current_thread() is not threading.main_thread()
+        ):
             return
         from ._nsfile import go_home
         from .errors import NamespaceRestoreError
@@ -111,6 +116,8 @@ def _sections(network: Network) -> list[tuple[str, str]]:
     for process in network.processes:
         code = process.poll()
         state = "running" if code is None else f"ended with {code}"
-        title = f"output of {process.name!r} in namespace {process.namespace!r} ({state})"
+        title = (
+            f"output of {process.name!r} in namespace {process.namespace!r} ({state})"
+        )
         sections.append((title, process.output))
     return [(title, text) for title, text in sections if text]

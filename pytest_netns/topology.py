@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ._checks import check_layout
 from ._layout import Layout, resolve
 from ._plan import Step, plan
 from .errors import TopologyError
 from .records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Topology:
@@ -28,7 +31,7 @@ class Topology:
 
     records: tuple[Record, ...]
     _layout: Layout
-    _steps: tuple[Step, ...]
+    _steps: tuple[Step, ...] | None
 
     def __init__(self, *records: Record) -> None:
         layout = resolve(records)
@@ -51,8 +54,8 @@ class Topology:
         ::
 
             br0
-            ├── left:eth0   10.0.1.1/24
-            └── right:eth0  10.0.0.1/24
+            ├── left:eth0  10.0.1.1/24
+            └── right:eth0 10.0.0.1/24
         """
         from .diagram import as_text  # only people ask for it
 
@@ -66,9 +69,11 @@ class Topology:
     @property
     def steps(self) -> tuple[Step, ...]:
         """The plan that builds it from nothing; made once."""
-        if self._steps is None:
-            object.__setattr__(self, "_steps", plan(self._layout))
-        return self._steps
+        steps = self._steps
+        if steps is None:
+            steps = plan(self._layout)
+            object.__setattr__(self, "_steps", steps)
+        return steps
 
     def __add__(self, other: object) -> Topology:
         """Return a new topology with the records of both."""

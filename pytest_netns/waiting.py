@@ -5,13 +5,16 @@ from __future__ import annotations
 import ipaddress
 import struct
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from ._addresses import Address
-from ._nsfile import NamespaceFile
 from .errors import WaitTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ._addresses import Address
+    from ._nsfile import NamespaceFile
 
 T = TypeVar("T")
 
@@ -23,7 +26,10 @@ _LISTENING = {"tcp": "0A", "udp": "07"}
 
 
 def wait_until(
-    function: Callable[[], T], *, timeout: float = 5.0, message: str | None = None
+    function: Callable[[], T | None],
+    *,
+    timeout: float = 5.0,
+    message: str | None = None,
 ) -> T:
     """Call `function` until what it returns is true, and return that.
 
@@ -51,7 +57,9 @@ def wait_until(
             last_seen = repr(value)
         remaining = deadline - time.monotonic()
         if remaining <= 0:
-            awaited = message or f"{getattr(function, '__qualname__', function)}() to be true"
+            awaited = (
+                message or f"{getattr(function, '__qualname__', function)}() to be true"
+            )
             raise WaitTimeout(awaited, timeout, last_seen)
         time.sleep(min(pause, remaining))
         pause = min(pause * 1.5, _LONGEST_PAUSE)
@@ -141,7 +149,7 @@ def wait_listening(
     place = f" of {address}" if address else ""
     awaited = f"a listener on {protocol} port {port}{place} in namespace {file.name!r}"
     try:
-        return wait_until(look, timeout=timeout, message=awaited)  # type: ignore[return-value]
+        return wait_until(look, timeout=timeout, message=awaited)
     except WaitTimeout:
         shown = ", ".join(map(str, seen)) or "no listener at all"
         raise WaitTimeout(awaited, timeout, shown) from None
@@ -156,5 +164,3 @@ def _serves(listener: Listener, port: int, wanted: Address | None) -> bool:
         return False
     # [::] takes IPv4 as well, unless it asked not to (ipv6(7), IPV6_V6ONLY)
     return listener.address.version in (wanted.version, 6)
-
-

@@ -1,6 +1,6 @@
 """Building and taking down, against the real kernel.
 
-    left (10.0.1.1) --- br0 --- (10.0.0.1) right
+left (10.0.1.1) --- br0 --- (10.0.0.1) right
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -30,6 +30,9 @@ from pytest_netns import (
 )
 from pytest_netns import _netlink as netlink
 from pytest_netns.manager import BuildCancelled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LAN = Topology(
     Namespace("left", routes=[Route("10.0.0.0/24", dev="eth0")]),
@@ -162,8 +165,12 @@ class TestBuild:
         )
         with manager.build(topology) as network:
             for name in ("a", "b"):
-                assert "tx-checksumming: off" in network[name].run("ethtool -k off").stdout
-                assert "tx-checksumming: on" in network[name].run("ethtool -k on").stdout
+                assert (
+                    "tx-checksumming: off" in network[name].run("ethtool -k off").stdout
+                )
+                assert (
+                    "tx-checksumming: on" in network[name].run("ethtool -k on").stdout
+                )
                 off = network[name].run("ethtool -k off").stdout
                 for feature in ("tx-tcp-segmentation", "generic-segmentation-offload"):
                     assert f"{feature}: off" in off
@@ -173,7 +180,10 @@ class TestBuild:
         before = socket.if_nameindex()
         with manager.build(LAN) as network:
             assert socket.if_nameindex() == before
-            assert network["left"].run("ls /sys/class/net").stdout.split() == ["eth0", "lo"]
+            assert network["left"].run("ls /sys/class/net").stdout.split() == [
+                "eth0",
+                "lo",
+            ]
 
     def test_same_names_side_by_side(self, manager: NetworkManager) -> None:
         """Two networks with the same names are there at once and do not meet."""
@@ -238,7 +248,9 @@ class TestFirstPacket:
 
     def test_a_direct_cable(self, manager: NetworkManager) -> None:
         """A cable without a switch carries the first packet as well."""
-        cable = Topology(Namespace("a"), Namespace("b"), Veth("a", "b", subnet="10.1.0.0/24"))
+        cable = Topology(
+            Namespace("a"), Namespace("b"), Veth("a", "b", subnet="10.1.0.0/24")
+        )
         for _ in range(100):
             with manager.build(cable) as network:
                 assert network["a"].ping("10.1.0.2", timeout=0.5)
@@ -250,7 +262,9 @@ class TestAdd:
         netns.add(Namespace("a"))
         netns.add(Namespace("b"), Veth("a", "b", subnet="10.1.0.0/24"))
         assert netns["a"].ping("b")
-        netns.add(Bridge("br0", subnet="10.2.0.0/24"), Veth("a", "br0"), Veth("b", "br0"))
+        netns.add(
+            Bridge("br0", subnet="10.2.0.0/24"), Veth("a", "br0"), Veth("b", "br0")
+        )
         assert netns["a"].ping("10.2.0.2")
         netns.add(Bridge("br1", namespace="b", address="10.3.0.1/24"), Veth("a", "br1"))
         assert len(netns) == 2
@@ -272,8 +286,12 @@ class TestAdd:
         netns.add(Namespace("a"), Namespace("b"), Veth("a", "b", address="10.1.0.1/24"))
         before = netns.topology
         with pytest.raises(InvalidAddress, match="twice on one segment"):
-            netns.add(Veth("a", "b"), Bridge("x"), Veth("a", "x", address="10.2.0.1/24"),
-                      Veth("b", "x", address="10.2.0.1/24"))
+            netns.add(
+                Veth("a", "b"),
+                Bridge("x"),
+                Veth("a", "x", address="10.2.0.1/24"),
+                Veth("b", "x", address="10.2.0.1/24"),
+            )
         with pytest.raises(DuplicateName, match=r"Namespace\('a'\)"):
             netns.add(Namespace("a"))
         assert netns.topology is before
@@ -298,7 +316,9 @@ class TestAdd:
 
 
 class TestRollback:
-    def test_a_refusal_takes_all_of_the_build_back(self, manager: NetworkManager) -> None:
+    def test_a_refusal_takes_all_of_the_build_back(
+        self, manager: NetworkManager
+    ) -> None:
         """After an error in the last message nothing is left of the first ones."""
         manager.build(LAN).close()
         before = len(descriptors())
@@ -307,12 +327,19 @@ class TestRollback:
             manager.build(bad)
         assert caught.value.errno == errno.ENOENT
         message = str(caught.value)
-        for part in ("net.ipv4.no_such_thing", "namespace 'bad'", "ENOENT", "Namespace('bad'"):
+        for part in (
+            "net.ipv4.no_such_thing",
+            "namespace 'bad'",
+            "ENOENT",
+            "Namespace('bad'",
+        ):
             assert part in message
         assert manager.networks == []
         assert len(descriptors()) <= before + 3  # a second switch, if the first rests
 
-    def test_an_addition_is_taken_back_from_a_live_network(self, netns: Network) -> None:
+    def test_an_addition_is_taken_back_from_a_live_network(
+        self, netns: Network
+    ) -> None:
         """What was there stays and works; what was being added is gone."""
         netns.add(Namespace("a"), Namespace("b"), Veth("a", "b", subnet="10.1.0.0/24"))
         netns["b"].run("ip link add eth1 type veth peer name in-the-way")
@@ -335,7 +362,9 @@ class TestRollback:
         for position in range(100):
             seen = 0
 
-            def interrupted(self: netlink.RouteSocket, requests: list[bytearray]) -> None:
+            def interrupted(
+                self: netlink.RouteSocket, requests: list[bytearray]
+            ) -> None:
                 nonlocal seen
                 for request in requests:
                     if seen == position:
@@ -352,11 +381,13 @@ class TestRollback:
                 else:
                     break
             assert manager.networks == []
-        assert position > 8  # noqa: PLR2004  # it did interrupt, more than eight times
+        assert position > 8  # it did interrupt, more than eight times
         with manager.build(LAN) as network:
             assert network["left"].ping("right")
 
-    def test_a_cancelled_build_ends_between_its_steps(self, manager: NetworkManager) -> None:
+    def test_a_cancelled_build_ends_between_its_steps(
+        self, manager: NetworkManager
+    ) -> None:
         """The step at which a build is cancelled is its last."""
         from pytest_netns._fabric import Fabric, FreshIndex
         from pytest_netns._switches import Switches

@@ -121,9 +121,9 @@ def test_parts_that_do_not_fit_together_are_refused() -> None:
 
 def test_topologies_and_records_are_joined_in_order() -> None:
     """A marker takes both."""
-    joined = join((Topology(Namespace("a")), Namespace("b"), Topology(Veth("a", "b"))))
+    joined = join((Topology(Namespace("a")), Veth("a", "b"), Topology(Namespace("b"))))
 
-    assert joined == Topology(Namespace("a"), Namespace("b"), Veth("a", "b"))
+    assert joined == Topology(Namespace("a"), Veth("a", "b"), Namespace("b"))
 
 
 @pytest.mark.parametrize("part", ["left", None, ["left"], Namespace])
