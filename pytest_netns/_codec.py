@@ -20,6 +20,8 @@ from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ._addresses import InterfaceAddress
     from .records import Bridge, Neighbour, Route
 
@@ -45,8 +47,14 @@ _RTN_UNICAST = 1
 _SCOPES = {"global": 0, "site": 200, "link": 253, "host": 254}
 _RTEXT_FILTER_SKIP_STATS = 8
 
-# Placeholders: numbers that occur in no request by chance.
-_INDEX, _PEER_INDEX, _PEER_FD, _MASTER = (0x7A5A_C3F0 + number for number in range(4))
+
+class _Placeholder(int):
+    """Stands in a shape where a number goes."""
+
+
+_INDEX, _PEER_INDEX, _PEER_FD, _MASTER = (
+    _Placeholder(0x7A5A_C3F0 + number) for number in range(4)
+)
 
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
@@ -82,6 +90,8 @@ def _encode(
     attributes: list[tuple[str, Any]],
     **header: int,
 ) -> _Template:
+    # pyroute2 puts objects of its own into the attributes while it encodes them
+    placeholders = tuple(_placeholders([header, attributes]))
     encoded = cast("_Message", message)
     for key, value in header.items():
         encoded[key] = value
@@ -90,12 +100,23 @@ def _encode(
     encoded["header"]["flags"] = request_flags
     encoded.encode()
     data = bytes(encoded.data)
-    offsets = []
-    for placeholder in (_INDEX, _PEER_INDEX, _PEER_FD, _MASTER):
-        offset = data.find(struct.pack("=I", placeholder))
-        if offset >= 0:
-            offsets.append((placeholder, offset))
-    return _Template(data, tuple(offsets))
+    # the first match is the placeholder: in every shape it stands before all
+    # that is the user's own and might look like it, such as a MAC address
+    offsets = tuple(
+        (placeholder, data.index(struct.pack("=I", placeholder)))
+        for placeholder in placeholders
+    )
+    return _Template(data, offsets)
+
+
+def _placeholders(value: Any) -> Iterator[_Placeholder]:
+    if isinstance(value, _Placeholder):
+        yield value
+    elif isinstance(value, dict):
+        yield from _placeholders(list(value.values()))
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _placeholders(one)
 
 
 def _present(**attributes: Any) -> list[tuple[str, Any]]:
@@ -143,7 +164,6 @@ def _veth(
     peer_lladdr: str | None,
     mtu: int | None,
 ) -> _Template:
-    # numbers first: no name looks like a placeholder, but a MAC address may
     peer = {
         "index": _PEER_INDEX,
         "attrs": _present(

@@ -189,12 +189,14 @@ def _write_sysctl(key: str, value: str, step: Step) -> None:
     try:
         sysctl.write(key, value, namespace=step.place, record=step.record)
     except KernelError as error:
-        # our own defaults are a courtesy: a kernel without IPv6 lacks some
-        if error.errno == errno.ENOENT and key not in getattr(
-            step.record, "sysctls", {}
-        ):
-            return
-        raise
+        if key in getattr(step.record, "sysctls", {}):
+            raise
+        # our own defaults are a courtesy
+        if error.errno == errno.EINVAL and key == "net.ipv4.ping_group_range":
+            # a user namespace knows no groups but those that are mapped, root's first
+            sysctl.write(key, "0 0", namespace=step.place, record=step.record)
+        elif error.errno != errno.ENOENT:  # a kernel without IPv6 lacks some
+            raise
 
 
 def _action(step: LinkStep) -> str:

@@ -33,6 +33,7 @@ _ECHO_REQUEST = {4: 8, 6: 128}
 #: Codes of "destination unreachable" that mean a filter: RFC 1812 and RFC 4443.
 _PROHIBITED = {4: frozenset({9, 10, 13}), 6: frozenset({1, 5, 6})}
 _TYPE_UNREACHABLE = {4: 3, 6: 1}
+_TYPE_REDIRECT = 5
 _TYPE_TIME_EXCEEDED = {4: 11, 6: 3}
 _REASONS = {
     (4, 0): "network unreachable",
@@ -152,8 +153,13 @@ class _Pinger:
             found = True
             (number,) = struct.unpack_from("!H", data, 6) if len(data) >= 8 else (0,)
             for _, kind, payload in ancillary:
-                if kind in (_IP_RECVERR, _IPV6_RECVERR):
+                if kind in (_IP_RECVERR, _IPV6_RECVERR) and not self._is_advice(payload):
                     self.errors.setdefault(number, self._explain(payload))
+
+    def _is_advice(self, payload: bytes) -> bool:
+        """Tell whether it is a redirect, whose sender has forwarded the echo."""
+        _, origin, kind, _, _, _, _ = _EXTENDED_ERROR.unpack_from(payload)
+        return origin == _ORIGIN_ICMP and kind == _TYPE_REDIRECT
 
     def _explain(self, payload: bytes) -> str:
         number, origin, kind, code, _, _, _ = _EXTENDED_ERROR.unpack_from(payload)

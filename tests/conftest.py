@@ -1,12 +1,18 @@
-"""Who may run: tests in ``tests/privileged`` build networks, all others do not."""
+"""Who may run: tests that build networks skip, or fail, with the plugin's own reason."""
 
 from __future__ import annotations
 
 import pytest
 
 
+@pytest.fixture
+def privileged(request: pytest.FixtureRequest) -> None:
+    """Skip where networks cannot be built, or fail under --netns-require."""
+    request.getfixturevalue("netns_manager")
+
+
 @pytest.fixture(autouse=True)
 def _privileges_where_needed(request: pytest.FixtureRequest) -> None:
-    """Skip privileged tests with the reason, or fail them under --netns-require."""
+    """Ask for privileges in all of ``tests/privileged``."""
     if "privileged" in request.path.parts:
-        request.getfixturevalue("netns_manager")
+        request.getfixturevalue("privileged")

@@ -73,10 +73,16 @@ def unprivileged() -> list[str]:
 class Inner:
     """A directory of test files, and runs of pytest in it."""
 
-    def __init__(self, pytester: pytest.Pytester, mark: str) -> None:
+    def __init__(
+        self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         self.pytester = pytester
+        self.monkeypatch = monkeypatch
         self.path = pytester.path
-        self._mark = mark
+        # every process of the run inherits it, whatever becomes of its parents
+        self._mark = f"pytest-netns-{uuid.uuid4().hex}"
+        monkeypatch.setenv("NETNS_TEST_RUN", self._mark)
+        pytester.makepyfile(leftovers=LEFTOVERS.read_text(encoding="utf-8"))
         self._started: list[subprocess.Popen[str]] = []
 
     def write(self, tests: str, name: str = "test_inner") -> None:
@@ -154,11 +160,7 @@ def inner(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Inner]:
     """Give a directory for test files, and see to it that nothing remains of its runs."""
-    mark = f"pytest-netns-{uuid.uuid4().hex}"
-    # every process of the run inherits it, whatever becomes of its parents
-    monkeypatch.setenv("NETNS_TEST_RUN", mark)
-    pytester.makepyfile(leftovers=LEFTOVERS.read_text(encoding="utf-8"))
-    inner = Inner(pytester, mark)
+    inner = Inner(pytester, monkeypatch)
     yield inner
     inner.stop()
     assert inner.remains() == ""

@@ -11,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import socket
 import threading
 import time
 
 import pytest
 
 from pytest_netns import (
+    Bridge,
     ClosedError,
     InvalidAddress,
     Namespace,
@@ -110,6 +112,31 @@ class TestAnswered:
         assert netns["left"].ping(f"{address}%eth0")
         assert netns["left"].ping(f"{address}%eth9").error == "no such device"
 
+    def test_by_a_router_that_knows_better(self, netns: Network) -> None:
+        """A redirect is advice: the echo was forwarded, and is answered.
+
+        ::
+
+            a (10.2.0.1) --- br0 --- (10.2.0.2) b
+                              +----- (10.2.0.3) c
+        """
+        netns.add(
+            Namespace("a", routes=[Route("10.2.0.2/32", via="10.2.0.3")]),
+            Namespace("b"),
+            Namespace("c", forwarding=True),
+            Bridge("br0", subnet="10.2.0.0/24"),
+            *(Veth(name, "br0") for name in "abc"),
+        )
+        with netns["a"].socket(type=socket.SOCK_RAW, proto=socket.IPPROTO_ICMP) as raw:
+            for _ in range(20):
+                result = netns["a"].ping("10.2.0.2", count=3, interval=0.001)
+                assert result, result.error
+                netns["a"].run("ip route flush cache")
+            kinds = set()
+            while len(kinds) < 2:
+                kinds.add(raw.recv(2048, socket.MSG_DONTWAIT)[20])
+        assert kinds == {0, 5}, "there were answers, and redirects"
+
     def test_round_trip_times(self, left: NetworkNamespace) -> None:
         """There is a time for each echo, in seconds, shorter than all of it took."""
         start = time.monotonic()
@@ -202,9 +229,10 @@ class TestUnanswered:
             "nft -f -",
             input="""table inet filter { chain input {
                 type filter hook input priority 0
-                meta l4proto { icmp, icmpv6 } icmp type echo-request drop
+                icmp type echo-request drop
                 icmpv6 type echo-request drop
-            } }""",
+            }
+            }""",
         )
         result = left.ping(target, timeout=0.1)
         assert not result
@@ -267,7 +295,8 @@ class TestUnanswered:
             input="""table inet filter { chain output {
                 type filter hook output priority 0
                 meta l4proto { icmp, icmpv6 } counter drop
-            } }""",
+            }
+            }""",
         )
         error = netns["left"].ping(target, timeout=0.1).error
         assert error == "prohibited by a filter of this namespace"
@@ -299,7 +328,8 @@ class TestUnanswered:
             input="""table ip filter { chain input {
                 type filter hook input priority 0
                 icmp type echo-request numgen inc mod 2 0 drop
-            } }""",
+            }
+            }""",
         )
         result = netns["left"].ping("10.0.0.2", count=4, interval=0.01, timeout=0.1)
         assert not result

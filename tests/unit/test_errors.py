@@ -160,7 +160,7 @@ def documented_tree() -> list[tuple[int, str, str | None]]:
     """Read (depth, name, builtin base) of each line of the docstring's tree."""
     rows = []
     for line in (errors.__doc__ or "").splitlines():
-        match = re.match(r"    ([│ ]*)((?:├── |└── )?)(\w+)(?: \((\w+)\))?(?:  .*)?$", line)
+        match = re.match(r"    ([│ ]*)((?:├── |└── )?)(\w+)(?: \((\w+)\))?(?: .*)?$", line)
         if match:
             depth = len(match[1]) // 4 + bool(match[2])
             rows.append((depth, match[3], match[4]))

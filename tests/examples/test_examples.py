@@ -1,0 +1,45 @@
+"""Every example runs, is short, and shows its network above the tests."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("test_*.py"))
+MAX_LINES = 60
+#: Failing on what would be a skip: an example that did not run proves nothing.
+STRICT = ("-W", "error", "-p", "no:cacheprovider", "-p", "no:asyncio")
+
+
+def test_there_are_examples() -> None:
+    """The folder is where this file thinks it is."""
+    assert len(EXAMPLES) >= 4  # noqa: PLR2004  # one for each idea so far
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example(path: Path, pytester: pytest.Pytester, privileged: None) -> None:
+    """It passes as it stands, with warnings as errors."""
+    pytester.makepyfile(**{path.stem: path.read_text()})
+    result = pytester.runpytest_subprocess("--netns-require", *STRICT)
+    outcomes = result.parseoutcomes()
+    assert outcomes.keys() == {"passed"}, outcomes
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_the_form_of_an_example(path: Path) -> None:
+    """It is short, and its docstring has a picture of the network."""
+    text = path.read_text()
+    assert len(text.splitlines()) <= MAX_LINES
+    docstring = text.split('"""')[1]
+    assert re.search(r"───|├──|---", docstring)
+
+
+def test_the_readme(pytester: pytest.Pytester, privileged: None) -> None:
+    """The first test that the README shows is one that passes."""
+    (block, *_) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert len([line for line in block.splitlines() if line]) <= 14  # noqa: PLR2004
+    pytester.makepyfile(test_readme=block)
+    pytester.runpytest_subprocess("--netns-require", *STRICT).assert_outcomes(passed=1)
