@@ -36,13 +36,14 @@ if TYPE_CHECKING:
         UnsupportedError,
         WaitTimeout,
     )
-    from .interface import Interface, NeighbourEntry, RouteEntry, Statistics
+    from .interface import Interface, Statistics
     from .manager import NetworkManager, build
     from .namespace import NetworkNamespace
     from .network import Network
     from .ping import PingResult
     from .process import Process
     from .records import Bridge, Namespace, Neighbour, Route, Veth
+    from .tables import NeighbourEntry, RouteEntry
     from .task import Task
     from .topology import Topology
 
@@ -68,13 +69,14 @@ _HOMES = {
         "UnsupportedError",
         "WaitTimeout",
     ),
-    "interface": ("Interface", "NeighbourEntry", "RouteEntry", "Statistics"),
+    "interface": ("Interface", "Statistics"),
     "manager": ("NetworkManager", "build"),
     "namespace": ("NetworkNamespace",),
     "network": ("Network",),
     "ping": ("PingResult",),
     "process": ("Process",),
     "records": ("Bridge", "Namespace", "Neighbour", "Route", "Veth"),
+    "tables": ("NeighbourEntry", "RouteEntry"),
     "task": ("Task",),
     "topology": ("Topology",),
 }

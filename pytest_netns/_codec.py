@@ -377,17 +377,19 @@ def get_route(address: str) -> bytearray:
     return _get_route(address).fill({})
 
 
-def add_neighbour(neighbour: Neighbour, index: int) -> bytearray:
+def add_neighbour(
+    neighbour: Neighbour, index: int, *, replace: bool = False
+) -> bytearray:
     """``ip neighbour add ADDRESS lladdr LLADDR dev INDEX nud permanent``."""
-    return _neighbour(neighbour).fill({_INDEX: index})
+    return _neighbour(neighbour, replace=replace).fill({_INDEX: index})
 
 
 @functools.lru_cache(maxsize=1024)
-def _neighbour(neighbour: Neighbour) -> _Template:
+def _neighbour(neighbour: Neighbour, *, replace: bool) -> _Template:
     return _encode(
         ndmsg(),
         RTM_NEWNEIGH,
-        _CREATE_EXCLUSIVE,
+        _REPLACE if replace else _CREATE_EXCLUSIVE,
         _present(NDA_DST=neighbour.address, NDA_LLADDR=neighbour.lladdr),
         family=FAMILIES[6 if ":" in neighbour.address else 4],
         ifindex=_INDEX,

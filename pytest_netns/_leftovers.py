@@ -71,8 +71,14 @@ def _is_namespace(fd: int) -> bool:
 
 def _shut_down(fd: int) -> None:
     # a copy of the descriptor: closing it leaves the socket to its owner
-    with socket.socket(fileno=os.dup(fd)) as copy:
-        copy.shutdown(socket.SHUT_RDWR)
+    copy = os.dup(fd)
+    try:
+        sock = socket.socket(fileno=copy)
+    except OSError:  # it is no socket
+        os.close(copy)
+        raise
+    with sock:
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def threads_in(inodes: Collection[int]) -> list[threading.Thread | int]:

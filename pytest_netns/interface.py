@@ -1,4 +1,4 @@
-"""Interfaces, routes and neighbours of a namespace, as they are now."""
+"""Interfaces of a namespace, as they are now."""
 
 from __future__ import annotations
 
@@ -26,32 +26,6 @@ _IFLA_OPERSTATE = 16
 _LINK_HEADER = 32  # struct nlmsghdr and struct ifinfomsg
 _IF_OPER_UP = b"\6"
 
-_SCOPE_NAMES = {0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}
-_PROTOCOL_NAMES = {
-    0: "unspec",
-    1: "redirect",
-    2: "kernel",
-    3: "boot",
-    4: "static",
-    9: "ra",
-}
-_ROUTE_KINDS = {
-    1: "unicast",
-    6: "blackhole",
-    7: "unreachable",
-    8: "prohibit",
-    9: "throw",
-}
-_STATES = {
-    0x01: "incomplete",
-    0x02: "reachable",
-    0x04: "stale",
-    0x08: "delay",
-    0x10: "probe",
-    0x20: "failed",
-    0x40: "noarp",
-    0x80: "permanent",
-}
 # struct rtmsg (include/uapi/linux/rtnetlink.h), behind struct nlmsghdr
 _ROUTE_KIND_OFFSET = 16 + 7
 _RTN_LOCAL = 2
@@ -73,52 +47,6 @@ class Statistics:
     collisions: int
 
 
-@dataclass(frozen=True, slots=True)
-class RouteEntry:
-    """A route as the kernel has it.
-
-    Attributes:
-        destination: The network, or ``"default"``.
-        via: The gateway's address, or None.
-        dev: The interface's name, or None.
-        source: The preferred source address, or None.
-        metric: The priority; lower wins.
-        table: The number of the routing table; 254 is the main table.
-        scope: ``"global"``, ``"site"``, ``"link"`` or ``"host"``.
-        protocol: Who made it: ``"kernel"``, ``"static"``, ``"boot"``, ...
-        kind: ``"unicast"``, ``"blackhole"``, ``"unreachable"``, ...
-        family: 4 or 6.
-    """
-
-    destination: str
-    via: str | None
-    dev: str | None
-    source: str | None
-    metric: int
-    table: int
-    scope: str
-    protocol: str
-    kind: str
-    family: int
-
-
-@dataclass(frozen=True, slots=True)
-class NeighbourEntry:
-    """An ARP or neighbour-discovery entry as the kernel has it.
-
-    Attributes:
-        address: The neighbour's IP address.
-        lladdr: Its MAC address, or None while it is unknown.
-        dev: The interface's name.
-        state: ``"reachable"``, ``"stale"``, ``"failed"``, ``"permanent"``, ...
-    """
-
-    address: str
-    lladdr: str | None
-    dev: str
-    state: str
-
-
 class Interface:
     """An interface of a namespace; every attribute asks the kernel anew."""
 
@@ -128,11 +56,13 @@ class Interface:
         name: str,
         index: int,
         declared: Callable[[], list[bytearray]] = list,
+        peer: Callable[[], tuple[NamespaceFile, int] | None] = lambda: None,
     ) -> None:
         self._file = file
         self.name = name
         self.index = index
         self._declared = declared
+        self._peer = peer
 
     @property
     def lladdr(self) -> str:
@@ -184,10 +114,19 @@ class Interface:
             for request in self._declared():
                 route.apply([request])
             settle(route, [self.index], timeout=0)
+            self._settle_peer()
             own = [
                 one for index, one, _ in _dump_addresses(route) if index == self.index
             ]
             await_addresses(route, [str(one.ip) for one in own if one.version == 6])
+
+    def _settle_peer(self) -> None:
+        """Have the other end notice that it has a carrier again."""
+        peer = self._peer()
+        if peer is not None:
+            file, index = peer
+            with file.entered(), RouteSocket() as route:
+                settle(route, [index], timeout=0)
 
     def _change(self, request: bytearray, state: str) -> None:
         with self._file.entered(), RouteSocket() as route:
@@ -301,58 +240,3 @@ def _dump_addresses(route: RouteSocket) -> Iterator[tuple[int, InterfaceAddress,
         address = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
         text = f"{address}/{message['prefixlen']}"
         yield message["index"], ipaddress.ip_interface(text), message["scope"]
-
-
-def routes_of(file: NamespaceFile) -> list[RouteEntry]:
-    """List the routes that people make: no local, broadcast or multicast ones."""
-    names = {index: name for name, index in interfaces_of(file).items()}
-    with file.entered(), RouteSocket() as route:
-        messages = map(codec.decode, route.dump(codec.dump(codec.RTM_GETROUTE)))
-        return [
-            entry
-            for message in messages
-            if message["family"] in (socket.AF_INET, socket.AF_INET6)
-            and (entry := _route_entry(message, names)) is not None
-        ]
-
-
-def _route_entry(message: Any, names: dict[int, str]) -> RouteEntry | None:
-    kind = _ROUTE_KINDS.get(message["type"])
-    table = message.get_attr("RTA_TABLE") or message["table"]
-    if kind is None or message["flags"] & 0x200:  # RTM_F_CLONED: a cache entry
-        return None
-    network = message.get_attr("RTA_DST")
-    multicast = str(network).startswith("ff00:")
-    if multicast:
-        return None
-    return RouteEntry(
-        destination=f"{network}/{message['dst_len']}" if network else "default",
-        via=message.get_attr("RTA_GATEWAY"),
-        dev=names.get(message.get_attr("RTA_OIF") or 0),
-        source=message.get_attr("RTA_PREFSRC"),
-        metric=message.get_attr("RTA_PRIORITY") or 0,
-        table=table,
-        scope=_SCOPE_NAMES.get(message["scope"], str(message["scope"])),
-        protocol=_PROTOCOL_NAMES.get(message["proto"], str(message["proto"])),
-        kind=kind,
-        family=4 if message["family"] == socket.AF_INET else 6,
-    )
-
-
-def neighbours_of(file: NamespaceFile) -> list[NeighbourEntry]:
-    """List ARP and neighbour-discovery entries; ``ip neighbour show``."""
-    names = {index: name for name, index in interfaces_of(file).items()}
-    with file.entered(), RouteSocket() as route:
-        messages = list(map(codec.decode, route.dump(codec.dump(codec.RTM_GETNEIGH))))
-    return [
-        NeighbourEntry(
-            address=str(message.get_attr("NDA_DST")),
-            lladdr=message.get_attr("NDA_LLADDR"),
-            dev=names.get(message["ifindex"], str(message["ifindex"])),
-            state=_STATES.get(message["state"], "none"),
-        )
-        for message in messages
-        if message["family"] in (socket.AF_INET, socket.AF_INET6)
-        # multicast and loopback entries are the kernel's own book-keeping
-        and not message["state"] & 0x40
-    ]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ._layout import Layout
-    from .namespace import NetworkNamespace
+    from ._nsfile import NamespaceFile
     from .topology import Topology
 
 T = TypeVar("T")
@@ -105,13 +105,13 @@ class NetworkManager:
         __tracebackhide__ = True
         self._undisturbed(network.take_down)
 
-    def watch(self, namespace: NetworkNamespace) -> None:
+    def watch(self, file: NamespaceFile) -> None:
         """See to it that processes inside end if this process is killed."""
-        self._watcher.watch(namespace.inode, namespace.fd)
+        self._watcher.watch(file.inode, file.fd)
 
-    def forget(self, namespace: NetworkNamespace) -> None:
+    def forget(self, inode: int) -> None:
         """Stop watching a namespace that was closed."""
-        self._watcher.forget(namespace.inode)
+        self._watcher.forget(inode)
 
     def take_failures(self) -> list[BaseException]:
         """Return what went wrong in the background of any network, each once."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ._addresses import Network as IPNetwork
     from ._fabric import Fabric
     from ._layout import Layout
+    from ._nsfile import NamespaceFile
     from .process import Process
     from .task import Task
     from .topology import Topology
@@ -49,10 +50,10 @@ class Workshop(Protocol):
     def dismantle(self, network: Network) -> None:
         """Call `network.take_down()` where nothing interrupts it."""
 
-    def watch(self, namespace: NetworkNamespace) -> None:
+    def watch(self, file: NamespaceFile) -> None:
         """See to it that processes inside end if this process is killed."""
 
-    def forget(self, namespace: NetworkNamespace) -> None:
+    def forget(self, inode: int) -> None:
         """Undo `watch`."""
 
 
@@ -149,8 +150,10 @@ class Network:
             raise UnknownName.among(
                 node, known, what="namespace or bridge", where=endpoint
             )
-        file = self._fabric.file_of(layout.bridges[node].namespace or node)
-        return Interface(file, ifname, index_of(file, ifname))
+        place = layout.bridges[node].namespace or node
+        file = self._fabric.file_of(place)
+        peer = functools.partial(self.peer, place, ifname)
+        return Interface(file, ifname, index_of(file, ifname), peer=peer)
 
     # the end
 
@@ -210,16 +213,19 @@ class Network:
         __tracebackhide__ = True
         visited = [namespace for namespace in self if namespace.visited]
         leftovers: list[str] = []
+        # a thread that ends may let go of the last reference to one
+        sockets = [one for namespace in visited for one in namespace.open_sockets()]
         try:
             self._end_processes(visited, leftovers)
             self._end_threads(visited, leftovers)
         finally:
+            for one in sockets:
+                one.close()
             for namespace in self:
-                namespace.close_sockets()
                 namespace.close_surroundings()
             self._fabric.close()
             for namespace in visited:
-                self._workshop.forget(namespace)
+                self._workshop.forget(namespace.inode)
         if leftovers:
             raise TeardownError(leftovers)
 
@@ -311,11 +317,26 @@ class Network:
                 _reaches(network, route.via) for network in networks
             ):
                 requests.append(codec.add_route(route, family, None, replace=True))
+        for neighbour in layout.namespaces[name].neighbours:
+            if neighbour.dev == ifname:
+                requests.append(codec.add_neighbour(neighbour, index, replace=True))
         return requests
 
-    def expect_processes(self, namespace: NetworkNamespace) -> None:
+    def peer(self, place: str, ifname: str) -> tuple[NamespaceFile, int] | None:
+        """Return namespace and index of the other end of a declared cable."""
+        layout = self._topology.layout
+        interface = layout.interfaces.get(place, {}).get(ifname)
+        end = layout.peer_of(interface) if interface else None
+        if end is None:
+            return None
+        return (
+            self._fabric.file_of(end.place),
+            self._fabric.indexes[end.place, end.ifname],
+        )
+
+    def expect_processes(self, file: NamespaceFile) -> None:
         """See to it that processes inside end if this process is killed."""
-        self._workshop.watch(namespace)
+        self._workshop.watch(file)
 
     def _check_open(self) -> None:
         if self._closed:

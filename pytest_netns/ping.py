@@ -15,8 +15,7 @@ import socket
 import struct
 import time
 from dataclasses import dataclass
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._addresses import Address
@@ -153,13 +152,15 @@ class _Pinger:
             found = True
             (number,) = struct.unpack_from("!H", data, 6) if len(data) >= 8 else (0,)
             for _, kind, payload in ancillary:
-                if kind in (_IP_RECVERR, _IPV6_RECVERR) and not self._is_advice(payload):
+                if kind in (_IP_RECVERR, _IPV6_RECVERR) and not self._is_advice(
+                    payload
+                ):
                     self.errors.setdefault(number, self._explain(payload))
 
     def _is_advice(self, payload: bytes) -> bool:
         """Tell whether it is a redirect, whose sender has forwarded the echo."""
         _, origin, kind, _, _, _, _ = _EXTENDED_ERROR.unpack_from(payload)
-        return origin == _ORIGIN_ICMP and kind == _TYPE_REDIRECT
+        return bool(origin == _ORIGIN_ICMP and kind == _TYPE_REDIRECT)
 
     def _explain(self, payload: bytes) -> str:
         number, origin, kind, code, _, _, _ = _EXTENDED_ERROR.unpack_from(payload)

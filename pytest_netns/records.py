@@ -27,7 +27,7 @@ from .errors import InvalidAddress, InvalidName, TopologyError
 #: What may be given as one address or several.
 Addresses = str | Sequence[str]
 
-_SCOPES = frozenset({"global", "site", "link", "host"})
+_SCOPES = ("global", "host", "link", "site")
 
 
 class Record:
@@ -122,8 +122,7 @@ class Route(Record):
                 raise TopologyError(f"{what} {name}: {value!r} is not a 32-bit number")
         if self.scope is not None and self.scope not in _SCOPES:
             raise TopologyError(
-                f"{what} scope: {self.scope!r} is not one of "
-                f"{', '.join(sorted(_SCOPES))}"
+                f"{what} scope: {self.scope!r} is not one of {', '.join(_SCOPES)}"
             )
 
     def _families(self) -> set[int]:

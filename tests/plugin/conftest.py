@@ -73,6 +73,8 @@ def unprivileged() -> list[str]:
 class Inner:
     """A directory of test files, and runs of pytest in it."""
 
+    STRICT = STRICT
+
     def __init__(
         self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -99,9 +101,11 @@ class Inner:
         ]
         return f"{path}:{line}"
 
-    def run(self, *arguments: str) -> pytest.RunResult:
+    def run(
+        self, *arguments: str, always: tuple[str, ...] = PLAIN
+    ) -> pytest.RunResult:
         """Run the tests."""
-        return self.pytester.runpytest_subprocess(*PLAIN, *arguments, timeout=120)
+        return self.pytester.runpytest_subprocess(*always, *arguments, timeout=120)
 
     def run_behind(self, prefix: list[str], *arguments: str) -> pytest.RunResult:
         """Run the tests by a command that begins with `prefix`."""

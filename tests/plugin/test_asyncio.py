@@ -101,9 +101,8 @@ def test_coroutines(inner: Inner) -> None:
         left (10.0.0.1) --- (10.0.0.2) right
     """
     inner.write(TESTS)
-    # the plugin is left out of all other runs
     result = inner.run(
-        *("-p", "pytest_asyncio", "-o", "asyncio_default_fixture_loop_scope=function")
+        "-o", "asyncio_default_fixture_loop_scope=function", always=inner.STRICT
     )
     result.assert_outcomes(passed=8, failed=1)
     result.stdout.fnmatch_lines(

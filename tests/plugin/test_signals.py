@@ -38,9 +38,13 @@ BUSY = """
         netns["right"].popen(["env", "-i", "sleep", "600"])
         netns["right"].spawn(netns["right"].socket().accept)
         with netns["left"]:
-            subprocess.Popen(["sleep", "600"], start_new_session=True)
+            subprocess.Popen(["sleep", "600"], start_new_session=True).returncode = 0
         paths = [namespace.path for namespace in netns]
         Path("paths.new").write_text("\\n".join(paths))
+        pids = [*netns["left"].pids(), *netns["right"].pids()]
+        assert len(pids) >= 3
+        Path("pids.new").write_text(" ".join(map(str, pids)))
+        os.replace("pids.new", "pids")
         os.replace("paths.new", "paths")
 """
 
@@ -105,8 +109,9 @@ def test_ctrl_c_in_a_test(inner: Inner) -> None:
     run = inner.start()
     namespaces = hold(inner)
     run.send_signal(signal.SIGINT)
-    assert "KeyboardInterrupt" in end(run)
-    assert run.returncode == pytest.ExitCode.INTERRUPTED
+    output = end(run)
+    assert "KeyboardInterrupt" in output
+    assert run.returncode == pytest.ExitCode.INTERRUPTED, output
     assert (inner.path / "farewell").exists()
     assert not (inner.path / "reached").exists()
     assert_deserted(namespaces)
@@ -176,12 +181,15 @@ def test_worker_of_xdist_is_killed(inner: Inner) -> None:
     @pytest.mark.parametrize("number", range(4))
     def test_others(netns, number):
         assert netns["left"].ping("right")
-        # the same run sees the end of what the dead worker had
-        here = {str(Path(path).parent.parent) for path in netns_paths()}
-        eventually(lambda: all(not Path(process).exists() for process in here))
+        pids = eventually(lambda: Path("pids").exists() and Path("pids").read_text()).split()
+        # while the run goes on: of a zombie there is no command line
+        eventually(lambda: not any(command_line(pid) for pid in pids))
 
-    def netns_paths():
-        return eventually(lambda: Path("paths").exists() and Path("paths").read_text()).split()
+    def command_line(pid):
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return b""
     """
     )
     result = inner.run("-n", "2")

@@ -42,23 +42,37 @@ def left(netns: Network) -> NetworkNamespace:
     return netns["left"]
 
 
-def listen(
-    namespace: NetworkNamespace,
-    address: str,
-    port: int = 8000,
-    *,
-    kind: int = TCP,
-    v6only: bool | None = None,
-) -> socket.socket:
-    """Return a socket that listens; it ends with the network."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    made = namespace.socket(family, kind)
-    if v6only is not None:
-        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
-    made.bind((address, port))
-    if kind == TCP:
-        made.listen()
-    return made
+class Listeners:
+    """Makes sockets that listen, and keeps them until the test has ended."""
+
+    def __init__(self) -> None:
+        self.kept: list[socket.socket] = []
+
+    def __call__(
+        self,
+        namespace: NetworkNamespace,
+        address: str,
+        port: int = 8000,
+        *,
+        kind: int = TCP,
+        v6only: bool | None = None,
+    ) -> socket.socket:
+        """Return a socket that listens in a namespace."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        made = namespace.socket(family, kind)
+        self.kept.append(made)
+        if v6only is not None:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
+        made.bind((address, port))
+        if kind == TCP:
+            made.listen()
+        return made
+
+
+@pytest.fixture
+def listen(netns: Network) -> Listeners:
+    """Give what makes sockets that listen."""
+    return Listeners()
 
 
 def not_listening(namespace: NetworkNamespace, port: int = 8000, **kwargs: str) -> str:
@@ -74,14 +88,14 @@ class TestWaitListening:
     @pytest.mark.parametrize("address", ["10.0.0.1", "0.0.0.0", "fd00::1", "::", "::1"])
     @pytest.mark.parametrize(("protocol", "kind"), [("tcp", TCP), ("udp", UDP)])
     def test_any_address(
-        self, left: NetworkNamespace, address: str, protocol: str, kind: int
+        self, listen: Listeners, left: NetworkNamespace, address: str, protocol: str, kind: int
     ) -> None:
         """A listener on any address of either family is found, and no other port."""
         listen(left, address, kind=kind)
         left.wait_listening(8000, protocol=protocol)
         assert "8000" in not_listening(left, 8001, protocol=protocol)
 
-    def test_waits(self, left: NetworkNamespace) -> None:
+    def test_waits(self, listen: Listeners, left: NetworkNamespace) -> None:
         """It waits for a listener that comes later."""
         start = time.monotonic()
         timer = threading.Timer(0.1, listen, (left, "10.0.0.1"))
@@ -90,7 +104,7 @@ class TestWaitListening:
         assert time.monotonic() - start >= 0.05
         timer.join()
 
-    def test_nobody(self, left: NetworkNamespace) -> None:
+    def test_nobody(self, listen: Listeners, left: NetworkNamespace) -> None:
         """The error names port, namespace and time, and who listens elsewhere."""
         assert "no listener at all" in not_listening(left)
         listen(left, "10.0.0.1", 8001)
@@ -99,7 +113,7 @@ class TestWaitListening:
         for part in ("0.03 s", "tcp port 8000", "'left'", "10.0.0.1:8001", "[fd00::1]:8002"):
             assert part in message
 
-    def test_protocols_are_apart(self, left: NetworkNamespace) -> None:
+    def test_protocols_are_apart(self, listen: Listeners, left: NetworkNamespace) -> None:
         """A TCP listener is no UDP listener, nor the other way round."""
         listen(left, "10.0.0.1", 8000, kind=TCP)
         listen(left, "10.0.0.1", 8001, kind=UDP)
@@ -113,7 +127,7 @@ class TestWaitListening:
         with pytest.raises(ValueError, match="'sctp'"):
             left.wait_listening(8000, protocol="sctp")
 
-    def test_namespaces_are_apart(self, netns: Network) -> None:
+    def test_namespaces_are_apart(self, listen: Listeners, netns: Network) -> None:
         """A listener counts in its own namespace only."""
         listen(netns["right"], "10.0.0.2")
         netns["right"].wait_listening(8000)
@@ -130,7 +144,7 @@ class TestWaitListening:
         ],
     )
     def test_address(
-        self, left: NetworkNamespace, address: str, served: list[str], not_served: list[str]
+        self, listen: Listeners, left: NetworkNamespace, address: str, served: list[str], not_served: list[str]
     ) -> None:
         """A listener serves its own address, or as a wildcard all of them."""
         listen(left, address, v6only=False if ":" in address else None)
@@ -140,7 +154,7 @@ class TestWaitListening:
             assert wanted in not_listening(left, address=wanted)
 
     @pytest.mark.parametrize(("protocol", "kind"), [("tcp", TCP), ("udp", UDP)])
-    def test_ipv6_only(self, left: NetworkNamespace, protocol: str, kind: int) -> None:
+    def test_ipv6_only(self, listen: Listeners, left: NetworkNamespace, protocol: str, kind: int) -> None:
         """A listener on IPv6 alone does not serve IPv4 addresses."""
         listen(left, "::", v6only=True, kind=kind)
         left.wait_listening(8000, protocol=protocol)
@@ -154,7 +168,7 @@ class TestWaitListening:
         with pytest.raises(ValueError, match="left"):
             left.wait_listening(8000, address="left")
 
-    def test_connections_do_not_count(self, left: NetworkNamespace) -> None:
+    def test_connections_do_not_count(self, listen: Listeners, left: NetworkNamespace) -> None:
         """A socket that is bound or connected is no listener."""
         server = listen(left, "10.0.0.1", 8000)
         client = left.socket()
@@ -169,7 +183,7 @@ class TestWaitListening:
         not_listening(left, 9000, protocol="udp")
         server.close()
 
-    def test_server_is_not_disturbed(self, left: NetworkNamespace) -> None:
+    def test_server_is_not_disturbed(self, listen: Listeners, left: NetworkNamespace) -> None:
         """Nobody connects to the listener, nor sends it anything."""
         server = listen(left, "10.0.0.1")
         datagrams = listen(left, "10.0.0.1", kind=UDP)
@@ -187,7 +201,7 @@ class TestWaitListening:
             server.accept()[0].close()
             assert datagrams.recv(100, socket.MSG_DONTWAIT) == b"x", "it would have been seen"
 
-    def test_in_a_thread_that_is_elsewhere(self, netns: Network) -> None:
+    def test_in_a_thread_that_is_elsewhere(self, listen: Listeners, netns: Network) -> None:
         """It looks into its own namespace wherever its caller is."""
         listen(netns["left"], "10.0.0.1")
         with netns["right"]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from ipaddress import ip_address, ip_interface, ip_network
 
@@ -21,7 +22,9 @@ from pytest_netns._addresses import (
 WHAT = "Veth('a', 'b') address"
 
 
-@pytest.mark.parametrize("text", ["10.0.0.1", "fd00::1", " 10.0.0.1 ", "::ffff:10.0.0.1"])
+@pytest.mark.parametrize(
+    "text", ["10.0.0.1", "fd00::1", " 10.0.0.1 ", "::ffff:10.0.0.1"]
+)
 def test_an_address_of_either_family_is_parsed(text: str) -> None:
     """IPv4 and IPv6 are alike."""
     assert parse_address(text, WHAT) == ip_address(text.strip())
@@ -73,7 +76,7 @@ def test_a_network_with_host_bits_is_corrected_in_the_message(
 
 def test_what_is_no_network_at_all_gets_an_example() -> None:
     """The message shows how a network is written."""
-    with pytest.raises(InvalidAddress, match="write it as '10.0.0.0/24'"):
+    with pytest.raises(InvalidAddress, match=r"write it as '10\.0\.0\.0/24'"):
         parse_network("lan", WHAT)
 
 
@@ -111,14 +114,23 @@ def test_an_address_that_no_host_can_have_is_refused(text: str, why: str) -> Non
 
 @pytest.mark.parametrize(
     "text",
-    ["10.0.0.0/31", "10.0.0.1/31", "10.0.0.0/32", "fd00::/127", "fd00::/128", "fd00::ffff/112"],
+    [
+        "10.0.0.0/31",
+        "10.0.0.1/31",
+        "10.0.0.0/32",
+        "fd00::/127",
+        "fd00::/128",
+        "fd00::ffff/112",
+    ],
 )
 def test_subnets_of_two_and_one_have_no_network_address(text: str) -> None:
     """A /31 has two hosts, a /32 one, and IPv6 has no broadcast."""
     assert parse_interface_address(text, WHAT) == ip_interface(text)
 
 
-@pytest.mark.parametrize("text", ["02:00:00:00:00:0A", "02-00-00-00-00-0a", " 02:00:00:00:00:0a"])
+@pytest.mark.parametrize(
+    "text", ["02:00:00:00:00:0A", "02-00-00-00-00-0a", " 02:00:00:00:00:0a"]
+)
 def test_a_lladdr_becomes_lower_case_with_colons(text: str) -> None:
     """The kernel's way to write a MAC address is the one that is kept."""
     assert parse_lladdr(text, WHAT) == "02:00:00:00:00:0a"
@@ -179,11 +191,8 @@ def test_subnets_are_one_of_each_family_at_most() -> None:
 def test_any_text_is_parsed_or_refused(text: str) -> None:
     """No text raises anything but InvalidAddress, and what is parsed stays the same."""
     for parse in (parse_address, parse_interface_address, parse_network, parse_lladdr):
-        try:
+        with contextlib.suppress(InvalidAddress):
             parsed = parse(text, WHAT)
-        except InvalidAddress as error:
-            assert str(error).startswith(f"{WHAT}: ")
-        else:
             assert parse(str(parsed), WHAT) == parsed
 
 

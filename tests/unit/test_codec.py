@@ -33,7 +33,7 @@ CLASSES = {
 
 
 def decoded(request: bytearray) -> Any:
-    """Decode a request again, with pyroute2's classes and after a check of its frame."""
+    """Decode a request again, with pyroute2's classes, and check its frame."""
     data = bytes(request)
     length, kind, _, sequence, port = struct.unpack_from("=IHHII", data)
     assert length == len(data)
@@ -116,7 +116,9 @@ def test_a_plain_cable_leaves_the_rest_to_the_kernel() -> None:
 
 def test_a_bridge_is_made_with_its_settings() -> None:
     """Spanning tree, VLANs, MAC address and MTU are there from birth."""
-    bridge = Bridge("br0", stp=True, vlan_filtering=True, mtu=9000, lladdr="02:00:00:00:00:01")
+    bridge = Bridge(
+        "br0", stp=True, vlan_filtering=True, mtu=9000, lladdr="02:00:00:00:00:01"
+    )
 
     message = decoded(codec.add_bridge(5, bridge))
 
@@ -139,7 +141,9 @@ def test_a_plain_bridge_does_not_mention_vlans() -> None:
     """A kernel without them refuses even their default."""
     message = decoded(codec.add_bridge(5, Bridge("br0")))
 
-    assert nested(message, "IFLA_LINKINFO", "IFLA_INFO_DATA") == {"IFLA_BR_STP_STATE": 0}
+    assert nested(message, "IFLA_LINKINFO", "IFLA_INFO_DATA") == {
+        "IFLA_BR_STP_STATE": 0
+    }
 
 
 def test_a_bridge_may_be_made_under_another_name() -> None:
@@ -156,11 +160,15 @@ def test_a_lent_bridge_gets_the_name_and_settings_of_its_record() -> None:
     assert head(message) == (16, REQUEST)
     assert message["index"] == 5
     assert message.get_attr("IFLA_IFNAME") == "br0"
-    assert nested(message, "IFLA_LINKINFO", "IFLA_INFO_DATA") == {"IFLA_BR_STP_STATE": 1}
+    assert nested(message, "IFLA_LINKINFO", "IFLA_INFO_DATA") == {
+        "IFLA_BR_STP_STATE": 1
+    }
 
 
 @pytest.mark.parametrize("vlan_filtering", [False, True])
-def test_a_bridge_that_comes_back_forgets_what_it_has_learnt(*, vlan_filtering: bool) -> None:
+def test_a_bridge_that_comes_back_forgets_what_it_has_learnt(
+    *, vlan_filtering: bool
+) -> None:
     """Spanning tree is off, VLANs as well where there were some, the table is empty."""
     message = decoded(codec.reset_bridge(5, 1500, vlan_filtering=vlan_filtering))
 
@@ -237,7 +245,11 @@ def test_an_address_is_added_to_its_link(
     message = decoded(codec.add_address(4, ip_interface(text)))
 
     assert head(message) == (20, NEW)
-    assert (message["family"], message["prefixlen"], message["index"]) == (family, prefix, 4)
+    assert (message["family"], message["prefixlen"], message["index"]) == (
+        family,
+        prefix,
+        4,
+    )
     ip = text.partition("/")[0]
     assert attributes(message) == {"IFA_ADDRESS": ip, "IFA_LOCAL": ip, **expected}
 
@@ -325,7 +337,9 @@ def test_a_route_is_added_as_it_was_declared(
     assert attributes(message) == expected
 
 
-@pytest.mark.parametrize(("address", "family"), [("10.0.0.9", AF_INET), ("fd00::9", AF_INET6)])
+@pytest.mark.parametrize(
+    ("address", "family"), [("10.0.0.9", AF_INET), ("fd00::9", AF_INET6)]
+)
 def test_a_neighbour_is_permanent(address: str, family: int) -> None:
     """It is never asked for, and never forgotten."""
     neighbour = Neighbour(address, "02:00:00:00:00:09", dev="e")
@@ -333,8 +347,15 @@ def test_a_neighbour_is_permanent(address: str, family: int) -> None:
     message = decoded(codec.add_neighbour(neighbour, 9))
 
     assert head(message) == (28, NEW)
-    assert (message["family"], message["ifindex"], message["state"]) == (family, 9, 0x80)
-    assert attributes(message) == {"NDA_DST": address, "NDA_LLADDR": "02:00:00:00:00:09"}
+    assert (message["family"], message["ifindex"], message["state"]) == (
+        family,
+        9,
+        0x80,
+    )
+    assert attributes(message) == {
+        "NDA_DST": address,
+        "NDA_LLADDR": "02:00:00:00:00:09",
+    }
 
 
 def test_the_route_to_an_ipv6_address_is_asked_for() -> None:
@@ -382,17 +403,23 @@ LLADDR = "02:00:00:00:00:01"
 #: Requests that take numbers: name -> (function of the numbers, how many there are).
 FILLED: dict[str, tuple[Callable[..., bytearray], int]] = {
     "veth": (lambda i, p, f: codec.add_veth("a", i, "b", p, f, lladdr=LLADDR), 3),
-    "port": (lambda i, p, f, m: codec.add_veth("a", i, "b", p, f, master=m, mtu=1400), 4),
+    "port": (
+        lambda i, p, f, m: codec.add_veth("a", i, "b", p, f, master=m, mtu=1400),
+        4,
+    ),
     "bridge": (lambda i: codec.add_bridge(i, Bridge("br0", lladdr=LLADDR)), 1),
     "set bridge": (lambda i: codec.set_bridge(i, Bridge("br0")), 1),
     "reset": (lambda i: codec.reset_bridge(i, None, vlan_filtering=True), 1),
     "link": (lambda i: codec.set_link(i, up=True), 1),
     "enslave": (lambda i, m: codec.set_link(i, up=True, master=m), 2),
-    "delete": (lambda i: codec.delete_link(i), 1),
+    "delete": (codec.delete_link, 1),
     "address": (lambda i: codec.add_address(i, ip_interface("fd00::1/64")), 1),
     "route": (lambda i: codec.add_route(Route("10.0.0.0/8", dev="e"), 4, i), 1),
-    "neighbour": (lambda i: codec.add_neighbour(Neighbour("10.0.0.9", LLADDR, dev="e"), i), 1),
-    "get": (lambda i: codec.get_link(i), 1),
+    "neighbour": (
+        lambda i: codec.add_neighbour(Neighbour("10.0.0.9", LLADDR, dev="e"), i),
+        1,
+    ),
+    "get": (codec.get_link, 1),
 }
 filled = pytest.mark.parametrize("name", FILLED)
 
@@ -450,7 +477,9 @@ def test_a_mac_address_is_never_taken_for_a_placeholder(
     lladdr = lookalike(placeholder)
 
     message = decoded(
-        codec.add_veth("a", 1, "b", 2, 7, master=master, lladdr=lladdr, peer_lladdr=lladdr)
+        codec.add_veth(
+            "a", 1, "b", 2, 7, master=master, lladdr=lladdr, peer_lladdr=lladdr
+        )
     )
 
     assert message["index"] == 1
@@ -482,7 +511,9 @@ def test_an_address_or_metric_is_never_taken_for_a_placeholder() -> None:
     assert decoded(codec.get_route(network)).get_attr("RTA_DST") == network
     address = decoded(codec.add_address(4, ip_interface(f"{network}/64")))
     assert (address["index"], address.get_attr("IFA_LOCAL")) == (4, network)
-    neighbour = decoded(codec.add_neighbour(Neighbour(network, lookalike(index), dev="e"), 4))
+    neighbour = decoded(
+        codec.add_neighbour(Neighbour(network, lookalike(index), dev="e"), 4)
+    )
     assert (neighbour["ifindex"], neighbour.get_attr("NDA_DST")) == (4, network)
     bridge = decoded(codec.add_bridge(5, Bridge("b", lladdr=lookalike(index))))
     assert (bridge["index"], bridge.get_attr("IFLA_ADDRESS")) == (5, lookalike(index))
@@ -493,7 +524,9 @@ def test_an_address_or_metric_is_never_taken_for_a_placeholder() -> None:
     st.integers(1, 2**31 - 1),
     st.integers(0, 2**31 - 1),
 )
-def test_any_cable_is_decoded_to_what_was_asked_for(ifname: str, index: int, fd: int) -> None:
+def test_any_cable_is_decoded_to_what_was_asked_for(
+    ifname: str, index: int, fd: int
+) -> None:
     """Names of any length and letters keep the message whole."""
     message = decoded(codec.add_veth(ifname, index, ifname * 2, index, fd))
 

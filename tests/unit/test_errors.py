@@ -55,12 +55,17 @@ EVERY_ERROR = [
     WaitTimeout("port 80", 5.0, "nobody"),
     ProcessEnded("server", "left", ["server", "-x"], "ended with exit code 1", "oops"),
 ]
-every_error = pytest.mark.parametrize("error", EVERY_ERROR, ids=lambda e: type(e).__name__)
+every_error = pytest.mark.parametrize(
+    "error", EVERY_ERROR, ids=lambda e: type(e).__name__
+)
 
 
 def all_classes(base: type[NetnsError] = NetnsError) -> list[type[NetnsError]]:
     """List the tree of errors, depth first, in order of definition."""
-    return [base, *(one for child in base.__subclasses__() for one in all_classes(child))]
+    return [
+        base,
+        *(one for child in base.__subclasses__() for one in all_classes(child)),
+    ]
 
 
 def state(error: NetnsError) -> dict[str, Any]:
@@ -160,7 +165,9 @@ def documented_tree() -> list[tuple[int, str, str | None]]:
     """Read (depth, name, builtin base) of each line of the docstring's tree."""
     rows = []
     for line in (errors.__doc__ or "").splitlines():
-        match = re.match(r"    ([│ ]*)((?:├── |└── )?)(\w+)(?: \((\w+)\))?(?: .*)?$", line)
+        match = re.match(
+            r"    ([│ ]*)((?:├── |└── )?)(\w+)(?: \((\w+)\))?(?: .*)?$", line
+        )
         if match:
             depth = len(match[1]) // 4 + bool(match[2])
             rows.append((depth, match[3], match[4]))
@@ -228,13 +235,16 @@ def test_an_unknown_name_is_shown_with_the_nearest() -> None:
     error = UnknownName.among("lefd", ["right", "left"], what="namespace", where="here")
 
     assert str(error) == (
-        "unknown namespace 'lefd' in here; known: 'left', 'right' (did you mean 'left'?)"
+        "unknown namespace 'lefd' in here; "
+        "known: 'left', 'right' (did you mean 'left'?)"
     )
 
 
 def test_a_missing_feature_names_the_record_and_the_remedy() -> None:
     """What, which record needs it, how to get it."""
-    error = MissingFeature.of_kernel("VLANs", needed_by=Bridge("br0"), remedy="load 8021q")
+    error = MissingFeature.of_kernel(
+        "VLANs", needed_by=Bridge("br0"), remedy="load 8021q"
+    )
 
     assert str(error) == "the kernel lacks VLANs, needed by Bridge('br0'); load 8021q"
 
@@ -271,7 +281,8 @@ def test_a_command_timeout_shows_the_output_so_far() -> None:
     error = CommandTimeout(["sleep", "9"], 0.5, "begun\n", "", "left")
 
     assert str(error) == (
-        "command 'sleep 9' in namespace 'left' did not end within 0.5 s and was killed\n"
+        "command 'sleep 9' in namespace 'left' "
+        "did not end within 0.5 s and was killed\n"
         "  standard output so far:\n    begun\n  standard error so far: none"
     )
 
@@ -286,7 +297,9 @@ def test_a_wait_timeout_says_what_was_last_seen() -> None:
 
 def test_a_process_that_ended_shows_how_and_its_output() -> None:
     """With the way to allow it."""
-    error = ProcessEnded("server", "left", ["srv", "-x"], "ended with exit code 1", "oops\n")
+    error = ProcessEnded(
+        "server", "left", ["srv", "-x"], "ended with exit code 1", "oops\n"
+    )
 
     message = str(error)
     assert "'server' in namespace 'left' ended with exit code 1" in message

@@ -11,7 +11,9 @@ ROUTED = Topology(
     Namespace("gw", hostname="gateway"),
     Namespace("right", hosts={"mirror": ["192.0.2.1", "2001:db8::1"]}),
     Veth("gw", "left", address="10.0.1.1/24", peer_address="10.0.1.2/24"),
-    Veth("gw", "right", address=["10.0.2.1/24", "fd00::1/64"], peer_address="10.0.2.2/24"),
+    Veth(
+        "gw", "right", address=["10.0.2.1/24", "fd00::1/64"], peer_address="10.0.2.2/24"
+    ),
 )
 
 
@@ -67,14 +69,18 @@ def test_a_namespace_without_address_finds_its_own_name() -> None:
 
 def test_the_address_of_a_bridge_belongs_to_its_namespace() -> None:
     """A bridge in a namespace is one of its interfaces."""
-    topology = Topology(Namespace("gw"), Bridge("lan", namespace="gw", address="10.0.0.1/24"))
+    topology = Topology(
+        Namespace("gw"), Bridge("lan", namespace="gw", address="10.0.0.1/24")
+    )
 
     assert lines(topology, "gw")[2:] == ["10.0.0.1 gw"]
 
 
 def test_name_servers_are_those_declared_and_no_others() -> None:
     """In order of declaration, both families."""
-    topology = Topology(Namespace("a", nameservers=["192.0.2.53", "2001:db8::53"]), Namespace("b"))
+    topology = Topology(
+        Namespace("a", nameservers=["192.0.2.53", "2001:db8::53"]), Namespace("b")
+    )
 
     assert resolv_file(topology.layout, "a").splitlines()[1:] == [
         "nameserver 192.0.2.53",

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_netns import InvalidName, TopologyError
+from pytest_netns import InvalidName
 from pytest_netns._names import (
     MAX_IFNAME,
     MAX_NAME,
@@ -15,7 +17,8 @@ from pytest_netns._names import (
 
 
 @pytest.mark.parametrize(
-    "name", ["e", "eth0", "veth-red", "x" * 15, "eth0.100", "wlan_0", "a#b", "é" * 7, "lo"]
+    "name",
+    ["e", "eth0", "veth-red", "x" * 15, "eth0.100", "wlan_0", "a#b", "é" * 7, "lo"],
 )
 def test_an_interface_name_that_the_kernel_takes_is_kept(name: str) -> None:
     """Interface names are the user's own, exactly."""
@@ -38,13 +41,14 @@ def test_an_interface_name_of_16_characters_is_refused_with_length_and_limit() -
         check_ifname(name)
 
     assert str(caught.value) == (
-        f"interface name {name!r} has 16 characters; the limit of an interface name is 15"
+        f"interface name {name!r} has 16 characters; "
+        "the limit of an interface name is 15"
     )
 
 
 def test_the_length_of_a_name_is_counted_in_bytes() -> None:
     """Eight letters of two bytes each do not fit into 15 bytes, and that is said."""
-    with pytest.raises(InvalidName, match="has 16 bytes; the limit .* is 15"):
+    with pytest.raises(InvalidName, match=r"has 16 bytes; the limit .* is 15"):
         check_ifname("é" * 8)
 
 
@@ -53,11 +57,15 @@ def test_the_length_of_a_name_is_counted_in_bytes() -> None:
 )
 def test_a_name_longer_than_a_host_name_is_refused(name: str, length: str) -> None:
     """A namespace's name is its host name, which has at most 64 bytes."""
-    with pytest.raises(InvalidName, match=f"has {length}; the limit of a host name is 64"):
+    with pytest.raises(
+        InvalidName, match=f"has {length}; the limit of a host name is 64"
+    ):
         check_name(name, "namespace")
 
 
-@pytest.mark.parametrize("character", ["/", ":", " ", "\t", "\n", "\0", "\x7f", "\u00a0"])
+@pytest.mark.parametrize(
+    "character", ["/", ":", " ", "\t", "\n", "\0", "\x7f", "\u00a0"]
+)
 def test_a_forbidden_character_is_shown_with_its_name(character: str) -> None:
     """Slash, colon, blanks and control characters are allowed in no name."""
     name = f"a{character}b"
@@ -116,18 +124,14 @@ def test_a_name_that_is_no_text_is_refused(name: object) -> None:
 @given(st.one_of(st.text(), st.text(alphabet="a/:%# é\ud800", max_size=20)))
 def test_a_checked_name_keeps_the_rules_or_is_refused(name: str) -> None:
     """Whatever the text, a name is refused as InvalidName or keeps every rule."""
-    try:
+    with contextlib.suppress(InvalidName):
         assert check_ifname(name) == name
-    except InvalidName as error:
-        assert isinstance(error, TopologyError)
-    else:
         assert 0 < len(name.encode()) <= MAX_IFNAME
         assert not set(name) & set("/:% \t\n\0")
-    try:
-        check_name(name, "namespace")
-    except InvalidName:
-        return
-    assert 0 < len(name.encode()) <= MAX_NAME
+    with contextlib.suppress(InvalidName):
+        assert check_name(name, "namespace") == name
+        assert 0 < len(name.encode()) <= MAX_NAME
+        assert not set(name) & set("/:# \t\n\0")
 
 
 def test_a_port_is_named_after_what_it_leads_to() -> None:
@@ -142,7 +146,7 @@ def test_a_port_name_that_does_not_fit_is_shortened_and_numbered() -> None:
 
 
 def test_shortened_port_names_of_one_bridge_differ() -> None:
-    """Where two names are alike in what is left of them, the number tells them apart."""
+    """Names that are alike in what is left of them are told apart by the number."""
     first = derive_port_name("long-namespace-1", "eth0", ())
 
     assert first == "long-namespac~1"

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import struct
 from collections import deque
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -18,6 +18,9 @@ from pytest_netns._netlink import (
     split_messages,
     strerror,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_MULTI, NLM_F_ACK = 0x1, 0x2, 0x4
@@ -79,19 +82,21 @@ def test_stray_bytes_are_an_error_after_what_was_whole(stray: int) -> None:
 @given(st.binary(max_size=200))
 def test_hostile_data_is_an_oserror_or_a_clean_stop(data: bytes) -> None:
     """Whatever comes, splitting ends, and what it yields was in the data."""
-    messages = []
+    messages: list[tuple[int, int, int, bytes]] = []
     with contextlib.suppress(OSError):
         messages.extend(split_messages(data))
 
     assert sum(len(one) for *_, one in messages) <= len(data)
     for *_, one in messages:
         assert len(one) >= 16
-        assert one in data
+        assert bytes(one) in data
 
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 0xFFFF), st.integers(0, 0xFFFF), st.binary(max_size=9)),
+        st.tuples(
+            st.integers(0, 0xFFFF), st.integers(0, 0xFFFF), st.binary(max_size=9)
+        ),
         max_size=5,
     ),
     st.data(),
@@ -100,13 +105,15 @@ def test_truncated_messages_are_never_taken_for_whole_ones(
     parts: list[tuple[int, int, bytes]], data: st.DataObject
 ) -> None:
     """Cut anywhere, the messages before the cut are there, then it ends or fails."""
-    encoded = [message(kind, flags, n, body) for n, (kind, flags, body) in enumerate(parts)]
+    encoded = [
+        message(kind, flags, n, body) for n, (kind, flags, body) in enumerate(parts)
+    ]
     padded = [one.ljust((len(one) + 3) & ~3, b"\0") for one in encoded]
     whole = b"".join(padded)
     assert [one for *_, one in split_messages(whole)] == encoded
 
     cut = data.draw(st.integers(0, len(whole)))
-    found = []
+    found: list[bytes] = []
     with contextlib.suppress(OSError):
         found.extend(one for *_, one in split_messages(whole[:cut]))
 
@@ -137,7 +144,9 @@ def test_hostile_error_texts_are_a_clean_stop(data: bytes, flags: int) -> None:
 
 def test_the_kernels_own_words_are_found() -> None:
     """Behind other attributes, and only where the flag says that there are some."""
-    ((_, flags, _, refused),) = split_messages(acknowledgement(1, errno.EINVAL, "bad MTU"))
+    ((_, flags, _, refused),) = split_messages(
+        acknowledgement(1, errno.EINVAL, "bad MTU")
+    )
 
     assert _extended_message(refused, flags) == "bad MTU"
     assert _extended_message(refused, flags & ~NLM_F_ACK_TLVS) == ""
@@ -298,7 +307,10 @@ def test_an_interrupted_dump_is_asked_for_again() -> None:
     )
     again = message(16, NLM_F_MULTI, 2, b"new_")
 
-    with route_socket(first, again + message(NLMSG_DONE, NLM_F_MULTI, 2)) as (route, kernel):
+    with route_socket(first, again + message(NLMSG_DONE, NLM_F_MULTI, 2)) as (
+        route,
+        kernel,
+    ):
         assert route.dump(bytearray(message(18))) == [again]
 
     assert len(kernel.sent) == 2
@@ -311,7 +323,10 @@ def test_a_dump_that_is_refused_raises() -> None:
     with route_socket(refused) as (route, _), pytest.raises(Refusal) as caught:
         route.dump(bytearray(message(18)))
 
-    assert (caught.value.number, caught.value.detail) == (errno.EOPNOTSUPP, "no such thing")
+    assert (caught.value.number, caught.value.detail) == (
+        errno.EOPNOTSUPP,
+        "no such thing",
+    )
 
 
 @contextlib.contextmanager

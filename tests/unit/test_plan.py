@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from ipaddress import ip_interface
 
 from pytest_netns import Bridge, Namespace, Neighbour, Route, Topology, Veth
@@ -13,8 +14,8 @@ from pytest_netns._plan import (
     CreateNamespace,
     DisableOffload,
     LendSwitch,
-    SetUp,
     Settle,
+    SetUp,
     Step,
     WriteSysctl,
     plan,
@@ -108,7 +109,9 @@ def test_a_cable_between_two_machines_becomes_these_steps() -> None:
 
 def test_a_port_sends_the_request_whichever_end_it_is() -> None:
     """MAC addresses stay with their ends when the peer is the one that asks."""
-    cable = Veth("a", "br0", lladdr="02:00:00:00:00:01", peer_lladdr="02:00:00:00:00:02")
+    cable = Veth(
+        "a", "br0", lladdr="02:00:00:00:00:01", peer_lladdr="02:00:00:00:00:02"
+    )
 
     planned = steps(Namespace("a"), Bridge("br0"), cable)
 
@@ -176,7 +179,9 @@ def test_a_default_route_over_a_device_is_of_the_devices_family() -> None:
     def family(*addresses: str) -> int:
         cable = Veth("a:eth0", "b", address=addresses)
         (step,) = (
-            step for step in steps(a, Namespace("b"), cable) if isinstance(step, AddRoute)
+            step
+            for step in steps(a, Namespace("b"), cable)
+            if isinstance(step, AddRoute)
         )
         return step.family
 
@@ -360,8 +365,9 @@ def test_every_step_comes_after_what_it_needs() -> None:
                 assert (place, ifname) in interfaces
                 assert master is None or (place, master) in up
                 up.add((place, ifname))
-            case AddAddress(place=place, ifname=ifname) | DisableOffload(
-                place=place, ifname=ifname
+            case (
+                AddAddress(place=place, ifname=ifname)
+                | DisableOffload(place=place, ifname=ifname)
             ):
                 assert (place, ifname) in up
             case Settle(place=place, ifname=ifname):
@@ -380,8 +386,10 @@ def test_steps_of_one_place_are_neighbours() -> None:
     )
 
     configuring = [
-        step.place for step in planned if isinstance(step, SetUp | AddAddress | AddRoute)
+        step.place
+        for step in planned
+        if isinstance(step, SetUp | AddAddress | AddRoute)
     ]
-    changes = sum(one != other for one, other in zip(configuring, configuring[1:], strict=False))
+    changes = sum(one != other for one, other in itertools.pairwise(configuring))
     assert len(configuring) == 5 * 4
     assert changes == 4

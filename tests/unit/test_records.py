@@ -4,8 +4,7 @@ import copy
 import dataclasses
 import ipaddress
 import pickle
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,6 +19,9 @@ from pytest_netns import (
     Veth,
 )
 from pytest_netns.records import Record, split_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FULL: list[Record] = [
     Route("default", via="10.0.0.1"),
@@ -39,7 +41,10 @@ FULL: list[Record] = [
         routes=[Route("10.0.1.0/24", dev="eth0"), Route("default", via="fd00::1")],
         neighbours=[Neighbour("fd00::9", "02:00:00:00:00:09", dev="eth0")],
         forwarding=True,
-        sysctls={"net.ipv4.tcp_syncookies": 0, "net.ipv4.ip_local_port_range": "1024 2000"},
+        sysctls={
+            "net.ipv4.tcp_syncookies": 0,
+            "net.ipv4.ip_local_port_range": "1024 2000",
+        },
         hosts={"mirror": "192.0.2.1", "both": ["192.0.2.2", "2001:db8::2"]},
         nameservers=["192.0.2.53", "2001:db8::53"],
         hostname="left.example",
@@ -68,7 +73,9 @@ FULL: list[Record] = [
         offload=False,
     ),
 ]
-every_record = pytest.mark.parametrize("record", FULL, ids=lambda record: repr(record)[:20])
+every_record = pytest.mark.parametrize(
+    "record", FULL, ids=lambda record: repr(record)[:20]
+)
 
 
 @every_record
@@ -122,15 +129,20 @@ def test_a_repr_shows_what_differs_from_the_defaults_only() -> None:
         (Bridge("b", subnet="10.0.0.0/24"), Bridge("b", subnet=("10.0.0.0/24",))),
         (Bridge("b", subnet=()), Bridge("b")),
         (
-            Namespace("n", routes=Route("default", dev="e"), nameservers="10.0.0.1"),
-            Namespace("n", routes=[Route("default", dev="e")], nameservers=("10.0.0.1",)),
+            Namespace("n", routes=Route("default", dev="e"), nameservers="10.0.0.1"),  # type: ignore[arg-type]
+            Namespace(
+                "n", routes=[Route("default", dev="e")], nameservers=("10.0.0.1",)
+            ),
         ),
         (
             Namespace("n", sysctls={"net.a": True, "net.b": 2}),
             Namespace("n", sysctls={"net.b": "2", "net.a": 1}),
         ),
         (Route("10.0.0.1", dev="e"), Route("10.0.0.1/32", dev="e")),
-        (Namespace("n", hosts={"m": "10.0.0.1"}), Namespace("n", hosts={"m": ["10.0.0.1"]})),
+        (
+            Namespace("n", hosts={"m": "10.0.0.1"}),
+            Namespace("n", hosts={"m": ["10.0.0.1"]}),
+        ),
         (
             Veth("a", "b", address=ipaddress.ip_interface("10.0.0.1/24")),  # type: ignore[arg-type]
             Veth("a", "b", address="10.0.0.1/24"),
@@ -149,7 +161,9 @@ def test_two_ways_to_write_one_thing_are_equal(one: Record, other: Record) -> No
 
 def test_records_of_different_kinds_or_values_differ() -> None:
     """A namespace is no bridge, and direction counts."""
-    assert Namespace("x") != Bridge("x")
+    machine: Record = Namespace("x")
+
+    assert machine != Bridge("x")
     assert Veth("a", "b") != Veth("b", "a")
     assert Bridge("b", stp=True) != Bridge("b")
     assert Namespace("n", sysctls={"net.a": 1}) != Namespace("n", sysctls={"net.a": 2})
@@ -164,7 +178,9 @@ def test_a_record_keeps_nothing_that_its_maker_can_change() -> None:
     sysctls["net.b"] = 2
     routes.clear()
 
-    assert namespace == Namespace("n", sysctls={"net.a": 1}, routes=[Route("default", dev="eth0")])
+    assert namespace == Namespace(
+        "n", sysctls={"net.a": 1}, routes=[Route("default", dev="eth0")]
+    )
     with pytest.raises(TypeError):
         namespace.sysctls["net.b"] = 2  # type: ignore[index]
 
@@ -175,18 +191,42 @@ def test_a_record_keeps_nothing_that_its_maker_can_change() -> None:
         (lambda: Namespace(""), InvalidName, "namespace name is empty"),
         (lambda: Namespace("a b"), InvalidName, "'a b' contains ' '"),
         (lambda: Namespace("a:b"), InvalidName, "'a:b' contains ':'"),
-        (lambda: Namespace("n", hostname="a b"), InvalidName, r"Namespace\('n'\) hostname"),
+        (
+            lambda: Namespace("n", hostname="a b"),
+            InvalidName,
+            r"Namespace\('n'\) hostname",
+        ),
         (lambda: Bridge("a/b"), InvalidName, "bridge name 'a/b' contains '/'"),
-        (lambda: Bridge("x" * 16), InvalidName, "has 16 characters; the limit .* is 15"),
+        (
+            lambda: Bridge("x" * 16),
+            InvalidName,
+            "has 16 characters; the limit .* is 15",
+        ),
         (lambda: Bridge("all"), InvalidName, "'all' is reserved"),
         (lambda: Bridge("default"), InvalidName, "'default' is reserved"),
         (lambda: Bridge("lo"), InvalidName, "'lo' is reserved"),
         (lambda: Bridge("br%d"), InvalidName, "'br%d' contains '%'"),
         (lambda: Bridge("b", namespace=""), InvalidName, r"Bridge\('b'\) namespace"),
-        (lambda: Veth("a:" + "x" * 16, "b"), InvalidName, "has 16 characters; .* is 15"),
-        (lambda: Veth("a", "b:" + "x" * 16), InvalidName, "has 16 characters; .* is 15"),
-        (lambda: Veth("a:", "b"), InvalidName, "endpoint 'a:': interface name is empty"),
-        (lambda: Veth(":eth0", "b"), InvalidName, "endpoint ':eth0': node name is empty"),
+        (
+            lambda: Veth("a:" + "x" * 16, "b"),
+            InvalidName,
+            "has 16 characters; .* is 15",
+        ),
+        (
+            lambda: Veth("a", "b:" + "x" * 16),
+            InvalidName,
+            "has 16 characters; .* is 15",
+        ),
+        (
+            lambda: Veth("a:", "b"),
+            InvalidName,
+            "endpoint 'a:': interface name is empty",
+        ),
+        (
+            lambda: Veth(":eth0", "b"),
+            InvalidName,
+            "endpoint ':eth0': node name is empty",
+        ),
         (lambda: Veth("a:b:c", "b"), InvalidName, "'b:c' contains ':'"),
         (lambda: Veth("a:all", "b"), InvalidName, "'all' is reserved"),
         (lambda: Veth(5, "b"), InvalidName, "endpoint 5 is not a str"),  # type: ignore[arg-type]
@@ -210,8 +250,16 @@ def test_a_record_keeps_nothing_that_its_maker_can_change() -> None:
             InvalidAddress,
             "peer_lladdr: .* is a multicast MAC address",
         ),
-        (lambda: Veth("a", "b", mtu=67), TopologyError, "mtu: 67 is not .* 68 to 65535"),
-        (lambda: Veth("a", "b", mtu=65536), TopologyError, "mtu: 65536 is not a number"),
+        (
+            lambda: Veth("a", "b", mtu=67),
+            TopologyError,
+            "mtu: 67 is not .* 68 to 65535",
+        ),
+        (
+            lambda: Veth("a", "b", mtu=65536),
+            TopologyError,
+            "mtu: 65536 is not a number",
+        ),
         (lambda: Bridge("b", mtu="big"), TopologyError, "mtu: 'big' is not a number"),  # type: ignore[arg-type]
         (lambda: Bridge("b", mtu=True), TopologyError, "mtu: True is not a number"),
         (
@@ -224,14 +272,46 @@ def test_a_record_keeps_nothing_that_its_maker_can_change() -> None:
             InvalidAddress,
             "at most one subnet of each family",
         ),
-        (lambda: Route("lan", dev="e"), InvalidAddress, r"Route\('lan'\): 'lan' is not a net"),
-        (lambda: Route("10.0.0.1/8", dev="e"), InvalidAddress, "network is '10.0.0.0/8'"),
-        (lambda: Route("default"), TopologyError, r"needs a gateway \(via=\) or .* \(dev=\)"),
-        (lambda: Route("default", via="gw"), InvalidAddress, "via: 'gw' is not an IPv4"),
-        (lambda: Route("default", dev="a b"), InvalidName, "dev name 'a b' contains ' '"),
-        (lambda: Route("default", dev="e", metric=-1), TopologyError, "metric: -1 is not"),
-        (lambda: Route("default", dev="e", table=2**32), TopologyError, "table: 4294967296 is"),
-        (lambda: Route("default", dev="e", metric=True), TopologyError, "metric: True is"),
+        (
+            lambda: Route("lan", dev="e"),
+            InvalidAddress,
+            r"Route\('lan'\): 'lan' is not a net",
+        ),
+        (
+            lambda: Route("10.0.0.1/8", dev="e"),
+            InvalidAddress,
+            "network is '10.0.0.0/8'",
+        ),
+        (
+            lambda: Route("default"),
+            TopologyError,
+            r"needs a gateway \(via=\) or .* \(dev=\)",
+        ),
+        (
+            lambda: Route("default", via="gw"),
+            InvalidAddress,
+            "via: 'gw' is not an IPv4",
+        ),
+        (
+            lambda: Route("default", dev="a b"),
+            InvalidName,
+            "dev name 'a b' contains ' '",
+        ),
+        (
+            lambda: Route("default", dev="e", metric=-1),
+            TopologyError,
+            "metric: -1 is not",
+        ),
+        (
+            lambda: Route("default", dev="e", table=2**32),
+            TopologyError,
+            "table: 4294967296 is",
+        ),
+        (
+            lambda: Route("default", dev="e", metric=True),
+            TopologyError,
+            "metric: True is",
+        ),
         (
             lambda: Route("default", dev="e", scope="near"),
             TopologyError,
@@ -247,7 +327,11 @@ def test_a_record_keeps_nothing_that_its_maker_can_change() -> None:
             InvalidAddress,
             "mixes IPv4 and IPv6",
         ),
-        (lambda: Route("default", via="fe80::1"), InvalidAddress, "link-local .* needs dev="),
+        (
+            lambda: Route("default", via="fe80::1"),
+            InvalidAddress,
+            "link-local .* needs dev=",
+        ),
         (
             lambda: Neighbour("left", "02:00:00:00:00:01", dev="e"),
             InvalidAddress,
@@ -283,8 +367,16 @@ def test_a_record_keeps_nothing_that_its_maker_can_change() -> None:
             TopologyError,
             "is not the name of a sysctl",
         ),
-        (lambda: Namespace("n", sysctls={"net.": 1}), TopologyError, "'net.' is not the name"),
-        (lambda: Namespace("n", sysctls={"net.a\0": 1}), TopologyError, "is not the name"),
+        (
+            lambda: Namespace("n", sysctls={"net.": 1}),
+            TopologyError,
+            "'net.' is not the name",
+        ),
+        (
+            lambda: Namespace("n", sysctls={"net.a\0": 1}),
+            TopologyError,
+            "is not the name",
+        ),
         (lambda: Namespace("n", sysctls=["net.a"]), TopologyError, "is not a mapping"),  # type: ignore[arg-type]
         (lambda: Namespace("n", hosts=["a"]), TopologyError, "is not a mapping"),  # type: ignore[arg-type]
         (
@@ -302,7 +394,11 @@ def test_a_record_keeps_nothing_that_its_maker_can_change() -> None:
             InvalidAddress,
             r"Namespace\('n'\) nameservers: 'dns' is not an IPv4",
         ),
-        (lambda: Namespace("n", nameservers=5), InvalidAddress, "nameservers: 5 is not"),  # type: ignore[arg-type]
+        (
+            lambda: Namespace("n", nameservers=5),  # type: ignore[arg-type]
+            InvalidAddress,
+            "nameservers: 5 is not",
+        ),
     ],
 )
 def test_a_record_refuses_what_it_can_know_to_be_wrong(

@@ -1,0 +1,121 @@
+"""Commands and background processes inside a namespace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import command
+from ._inside import Inside
+from ._processes import processes_in
+from .process import Process
+
+if TYPE_CHECKING:
+    import os
+    import subprocess
+    from collections.abc import Mapping
+
+    from ._inside import Home
+    from ._mounts import Surroundings
+    from ._nsfile import NamespaceFile
+    from .command import Arguments
+
+
+class Commands(Inside):
+    """What runs programs in a namespace.
+
+    Attributes:
+        processes: The background processes that were started, in order.
+    """
+
+    def __init__(
+        self, name: str, file: NamespaceFile, surroundings: Surroundings, home: Home
+    ) -> None:
+        super().__init__(name, file, surroundings, home)
+        self.processes: list[Process] = []
+
+    def run(
+        self,
+        args: Arguments,
+        *,
+        check: bool = True,
+        timeout: float | None = None,
+        input: str | None = None,  # the name that subprocess has for it
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        r"""Run a command inside until it ends, and return its outputs as text.
+
+        It ends with the command itself, even if that leaves a daemon behind that
+        holds its output. Bytes that are not UTF-8 are shown as ``\\xff``.
+
+        Args:
+            args: The words of the command, or a string that is split as by
+                `shlex`; never a shell.
+            check: Whether an exit code other than 0 is an error.
+            timeout: After how many seconds to kill it and its children.
+            input: The text of its standard input; None gives it none.
+            env: Its environment; None passes that of this process on.
+            cwd: Its working directory; None is the caller's.
+
+        Raises:
+            CommandError: It ended with a code other than 0; shows both outputs.
+            CommandTimeout: It did not end in time.
+            MissingProgram: There is no such program.
+            ClosedError: The network is closed.
+        """
+        __tracebackhide__ = True
+        self.prepare_for_processes()
+        return command.run(
+            self._file,
+            self._threads,
+            args,
+            check=check,
+            timeout=timeout,
+            input=input,
+            env=env,
+            cwd=cwd,
+        )
+
+    def popen(
+        self,
+        args: Arguments,
+        *,
+        name: str | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        expect_exit: bool = False,
+    ) -> Process:
+        """Start a background process inside.
+
+        It and all its descendants end with the test. If it ends by itself while
+        the test still runs, the test fails and shows its output.
+
+        Args:
+            args: The words of the command, or a string that is split as by
+                `shlex`; never a shell.
+            name: What messages call it; None is the program's name.
+            env: Its environment; None passes that of this process on.
+            cwd: Its working directory; None is the caller's.
+            expect_exit: Whether it may end by itself.
+
+        Raises:
+            MissingProgram: There is no such program.
+            ClosedError: The network is closed.
+        """
+        __tracebackhide__ = True
+        self.prepare_for_processes()
+        process = Process(
+            self._file,
+            self._threads,
+            args,
+            name=name,
+            env=env,
+            cwd=cwd,
+            expect_exit=expect_exit,
+        )
+        self.processes.append(process)
+        return process
+
+    def pids(self) -> list[int]:
+        """List the processes inside, but for this one; ``ip netns pids``."""
+        return processes_in({self._file.inode})

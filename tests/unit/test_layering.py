@@ -1,0 +1,239 @@
+"""The layers of CONTRIBUTING.md: what may import what."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import pytest_netns
+
+PACKAGE = Path(pytest_netns.__file__).parent
+
+LAYERS = (
+    {"errors", "_names", "_addresses", "_frozen"},
+    {"records", "_layout", "_checks", "topology", "diagram", "_plan", "_hosts"},
+    {
+        "_syscalls",
+        "_nsfile",
+        "_codec",
+        "_netlink",
+        "_sysctl",
+        "_offload",
+        "privileges",
+        "_processes",
+    },
+    {
+        "_switches",
+        "_snapshot",
+        "_threads",
+        "_mounts",
+        "_leftovers",
+        "_watcher",
+        "_watcher_main",
+        "interface",
+        "tables",
+        "_fabric",
+        "waiting",
+        "command",
+        "process",
+        "ping",
+        "task",
+    },
+    {
+        "builder",
+        "_inside",
+        "_commands",
+        "_sockets",
+        "_views",
+        "namespace",
+        "network",
+        "manager",
+    },
+    {"markers", "session", "fixtures", "plugin"},
+)
+LAYER_OF = {module: number for number, layer in enumerate(LAYERS) for module in layer}
+
+#: Who imports what is not for everybody.
+OWNERS = {
+    "pyroute2": {"_codec"},
+    "ctypes": {"_syscalls"},
+    "pytest": {"fixtures", "markers", "plugin", "session"},
+    "_pytest": set(),
+    "iperf3": set(),
+    "scapy": set(),
+}
+
+#: All that the layers without I/O need of the standard library.
+PURE = {
+    "__future__",
+    "collections",
+    "dataclasses",
+    "difflib",
+    "errno",
+    "ipaddress",
+    "re",
+    "shlex",
+    "typing",
+}
+#: What the errors take of modules that could do more.
+TAKEN_BY_ERRORS = {"os": {"strerror"}, "subprocess": {"CalledProcessError"}}
+
+every_module = pytest.mark.parametrize("module", sorted(LAYER_OF))
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    """Parse a module of the package."""
+    return ast.parse((PACKAGE / f"{module}.py").read_text("utf-8"))
+
+
+@cache
+def imports(module: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Return (own, foreign) modules that `module` imports, wherever it does so.
+
+    Imports inside functions and for type checkers count like all others.
+    """
+    own: set[str] = set()
+    foreign: set[str] = set()
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import):
+            foreign |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            assert node.level == 1, f"{module}: the package has no folders"
+            own |= (
+                {node.module} if node.module else {alias.name for alias in node.names}
+            )
+        elif isinstance(node, ast.ImportFrom):
+            foreign.add(str(node.module).partition(".")[0])
+    assert "pytest_netns" not in foreign, (
+        f"{module}: imports of the package are relative"
+    )
+    return frozenset(own), frozenset(foreign)
+
+
+def test_every_module_has_its_layer() -> None:
+    """A new module is put into the table, and into one row only."""
+    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+
+    assert set(LAYER_OF) == modules
+    assert sum(map(len, LAYERS)) == len(LAYER_OF)
+
+
+@every_module
+def test_imports_point_to_the_same_layer_or_down(module: str) -> None:
+    """No module knows of those above it."""
+    own, _ = imports(module)
+    upward = {one for one in own & set(LAYER_OF) if LAYER_OF[one] > LAYER_OF[module]}
+
+    assert upward == set()
+
+
+def test_imports_go_in_no_circle() -> None:
+    """Within a layer, too, there is an order; CycleError would show the circle."""
+    order = list(
+        TopologicalSorter(
+            {module: imports(module)[0] for module in LAYER_OF}
+        ).static_order()
+    )
+
+    assert set(order) >= set(LAYER_OF)
+
+
+@pytest.mark.parametrize("package", sorted(OWNERS))
+def test_a_package_is_imported_by_its_owners_alone(package: str) -> None:
+    """And each owner does import it, so that the table stays true."""
+    importers = {module for module in LAYER_OF if package in imports(module)[1]}
+
+    assert importers == OWNERS[package]
+
+
+def test_nothing_else_comes_from_outside() -> None:
+    """Apart from the owned packages there is only the standard library."""
+    foreign = {package for module in LAYER_OF for package in imports(module)[1]}
+
+    assert foreign - set(OWNERS) <= set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("module", sorted(LAYERS[0] | LAYERS[1]))
+def test_the_lower_layers_import_nothing_that_does_io(module: str) -> None:
+    """Declarations are data: neither files, nor sockets, nor processes, nor time."""
+    _, foreign = imports(module)
+    allowed = PURE | (set(TAKEN_BY_ERRORS) if module == "errors" else set())
+
+    assert foreign - allowed == set()
+
+
+@pytest.mark.parametrize("module", sorted(LAYERS[0] | LAYERS[1]))
+def test_the_lower_layers_call_nothing_that_does_io(module: str) -> None:
+    """Builtins can do I/O as well."""
+    names = {node.id for node in ast.walk(tree(module)) if isinstance(node, ast.Name)}
+
+    assert names & {"open", "print", "input", "exec", "eval", "__import__"} == set()
+
+
+def test_the_errors_take_names_of_errors_alone() -> None:
+    """Os and subprocess serve for texts and base classes there."""
+    taken: dict[str, set[str]] = {package: set() for package in TAKEN_BY_ERRORS}
+    for node in ast.walk(tree("errors")):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.value.id in taken:
+                taken[node.value.id].add(node.attr)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module not in TAKEN_BY_ERRORS
+
+    assert taken == TAKEN_BY_ERRORS
+
+
+def test_the_watchers_program_stands_alone() -> None:
+    """It outlives pytest, and starts without the package."""
+    own, foreign = imports("_watcher_main")
+
+    assert own == set()
+    assert foreign <= set(sys.stdlib_module_names)
+
+
+def test_the_package_itself_names_homes_only() -> None:
+    """__init__.py runs no import of the package."""
+    body = tree("__init__").body
+
+    imported = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert {ast.unparse(node) for node in imported} == {
+        "from __future__ import annotations",
+        "from typing import TYPE_CHECKING",
+    }
+
+
+def test_pytest_starts_without_the_layers_that_build_networks() -> None:
+    """What pytest imports at start-up is the four files of its own layer."""
+    program = """
+import sys
+import pytest
+before = set(sys.modules)
+import pytest_netns.plugin
+print(*sorted(set(sys.modules) - before))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    loaded = set(result.stdout.split())
+    assert loaded >= {"pytest_netns", "pytest_netns.plugin"}
+    assert {name for name in loaded if name.startswith("pytest_netns.")} <= {
+        f"pytest_netns.{module}" for module in LAYERS[5]
+    }
+    heavy = {
+        "asyncio",
+        "ctypes",
+        "ipaddress",
+        "iperf3",
+        "pyroute2",
+        "scapy",
+        "subprocess",
+    }
+    assert loaded & heavy == set()
