@@ -130,7 +130,6 @@ def add_veth(
     peer_index: int,
     peer_fd: int,
     *,
-    master: int | None = None,
     lladdr: str | None = None,
     peer_lladdr: str | None = None,
     mtu: int | None = None,
@@ -139,7 +138,6 @@ def add_veth(
     template = _veth(
         ifname,
         peer_ifname,
-        enslaved=master is not None,
         lladdr=lladdr,
         peer_lladdr=peer_lladdr,
         mtu=mtu,
@@ -149,7 +147,6 @@ def add_veth(
             _INDEX: index,
             _PEER_INDEX: peer_index,
             _PEER_FD: peer_fd,
-            _MASTER: master or 0,
         }
     )
 
@@ -159,7 +156,6 @@ def _veth(
     ifname: str,
     peer_ifname: str,
     *,
-    enslaved: bool,
     lladdr: str | None,
     peer_lladdr: str | None,
     mtu: int | None,
@@ -175,7 +171,6 @@ def _veth(
     }
     attributes = _present(
         IFLA_IFNAME=ifname,
-        IFLA_MASTER=_MASTER if enslaved else None,
         IFLA_LINKINFO=_linkinfo("veth", VETH_INFO_PEER=peer),
         IFLA_ADDRESS=lladdr,
         IFLA_MTU=mtu,

@@ -107,10 +107,8 @@ class Fabric:
         self.files[name] = NamespaceFile.create(name, prepare_and_look)
         self.indexes[name, "lo"] = LOOPBACK_INDEX
 
-    def master_index(self, place: str, bridge: str | None) -> int | None:
-        """Return the index of a port's bridge, None for what is no port."""
-        if bridge is None:
-            return None
+    def master_index(self, place: str, bridge: str) -> int:
+        """Return the index of a port's bridge."""
         if bridge in self.switches:
             return self.switches[bridge].index
         return self.indexes[place, bridge]

@@ -61,7 +61,6 @@ class AddVeth(Step):
     ifname: str
     peer_place: str
     peer_ifname: str
-    master: str | None = None
     lladdr: str | None = None
     peer_lladdr: str | None = None
     mtu: int | None = None
@@ -69,10 +68,17 @@ class AddVeth(Step):
 
 @dataclass(frozen=True, slots=True)
 class SetUp(Step):
-    """``ip link set NAME [master BRIDGE] up``."""
+    """``ip link set NAME up``."""
 
     ifname: str
-    master: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetMaster(Step):
+    """``ip link set NAME master BRIDGE``."""
+
+    ifname: str
+    master: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +139,9 @@ class WriteSysctl(Step):
 
 
 #: The steps that are one rtnetlink request each.
-LinkStep = AddBridge | AddVeth | SetUp | AddAddress | AddRoute | AddNeighbour
+LinkStep = (
+    AddBridge | AddVeth | SetUp | SetMaster | AddAddress | AddRoute | AddNeighbour
+)
 
 #: What every namespace of a test starts with. Duplicate address detection would
 #: hold back the first connection over IPv6 for two seconds, and the kernel's own
@@ -174,6 +182,7 @@ def plan(layout: Layout, built: Layout | None = None) -> tuple[Step, ...]:
         *_bridges(bridges),
         *_veths(cables),
         *_configuration(layout, namespaces, bridges, cables),
+        *_plugging(cables),
         *_late_sysctls(namespaces),
         *_offload(cables),
         *_settling(cables),
@@ -198,7 +207,6 @@ def _veths(cables: list[Cable]) -> Iterator[Step]:
                 near.ifname,
                 far.place,
                 far.ifname,
-                near.master,
                 near.lladdr,
                 far.lladdr,
                 near.mtu,
@@ -210,7 +218,7 @@ def _veths(cables: list[Cable]) -> Iterator[Step]:
 def _near_and_far(cable: Cable) -> tuple[Interface, Interface]:
     """Choose the end that sends the request: a port, if there is one.
 
-    It takes its master in the same message, which the peer cannot.
+    All cables of a switch are then made by a single batch.
     """
     if cable.a.master is None and cable.b.master is not None:
         return cable.b, cable.a
@@ -226,7 +234,7 @@ def _configuration(
     steps: list[Step] = [SetUp(one.name, one, "lo") for one in namespaces]
     for cable in cables:
         _, far = _near_and_far(cable)
-        steps.append(SetUp(far.place, cable.record, far.ifname, far.master))
+        steps.append(SetUp(far.place, cable.record, far.ifname))
     for interface in _new_interfaces(layout, bridges, cables):
         steps += (
             AddAddress(interface.place, interface.record, interface.ifname, address)
@@ -255,6 +263,21 @@ def _tables(namespace: Namespace, layout: Layout) -> Iterator[Step]:
         yield AddRoute(namespace.name, namespace, route, family)
     for neighbour in namespace.neighbours:
         yield AddNeighbour(namespace.name, namespace, neighbour)
+
+
+def _plugging(cables: list[Cable]) -> Iterator[Step]:
+    """Make ports of a bridge of all that is plugged into one.
+
+    Last, when both ends are up: what a machine says when it comes up would go
+    to every port that is there already, and each further port would cost more.
+    """
+    steps = [
+        SetMaster(end.place, cable.record, end.ifname, end.master)
+        for cable in cables
+        for end in (cable.a, cable.b)
+        if end.master is not None
+    ]
+    yield from _by_place(steps)
 
 
 def _settling(cables: list[Cable]) -> Iterator[Step]:

@@ -192,10 +192,11 @@ def no_vlan_filtering(bridge: Bridge) -> MissingFeature:
 
 
 class Switches:
-    """The switches of one manager: lent, resting, or kept aside until the end."""
+    """The switches of one manager: lent, resting, ready, or aside until the end."""
 
     def __init__(self) -> None:
         self._resting: deque[Switch] = deque()
+        self._ready: list[Switch] = []
         self._aside: list[Switch] = []
 
     def borrow(self, bridge: Bridge) -> Switch:
@@ -218,40 +219,48 @@ class Switches:
         switch.returned = time.monotonic()
         self._resting.append(switch)
 
+    def inspect(self) -> None:
+        """Look at the switches that have rested longest; who is clean is ready.
+
+        Done when a network was taken down, so that the next build need not.
+        """
+        while self._resting and self._inspect(self._resting[0]):
+            pass
+
     def close(self) -> None:
         """Let the kernel have all switches that are not lent."""
-        for switch in (*self._resting, *self._aside):
-            switch.close()
-        self._resting.clear()
-        self._aside.clear()
+        for switches in (self._resting, self._ready, self._aside):
+            for switch in switches:
+                switch.close()
+            switches.clear()
 
     def _recycled(self, bridge: Bridge) -> Switch | None:
         wanted = _stickiness(bridge)
-        for switch in list(self._resting):
-            if switch.sticky != wanted:
-                continue
-            state = self._scrub(switch)
-            if state is SwitchState.CLEAN:
-                self._resting.remove(switch)
+        if not any(switch.sticky == wanted for switch in self._ready):
+            self.inspect()
+        for switch in self._ready:
+            if switch.sticky == wanted:
+                self._ready.remove(switch)
                 return switch
-            if state is SwitchState.CHANGED or self._waited_enough(switch):
-                self._resting.remove(switch)
-                self._aside.append(switch)
-            else:
-                return None  # those behind it were given back later still
         return None
 
-    @staticmethod
-    def _waited_enough(switch: Switch) -> bool:
-        return time.monotonic() - switch.returned > _PATIENCE
+    def _inspect(self, switch: Switch) -> bool:
+        """Move a switch to where it belongs; False if it must go on resting."""
+        state = _scrub(switch)
+        tired = time.monotonic() - switch.returned > _PATIENCE
+        if state is SwitchState.HAS_PORTS and not tired:
+            return False  # those behind it were given back later still
+        self._resting.remove(switch)
+        (self._ready if state is SwitchState.CLEAN else self._aside).append(switch)
+        return True
 
-    @staticmethod
-    def _scrub(switch: Switch) -> SwitchState:
-        try:
-            switch.reset()
-            return switch.state()
-        except (KernelError, Refusal):
-            return SwitchState.CHANGED
+
+def _scrub(switch: Switch) -> SwitchState:
+    try:
+        switch.reset()
+        return switch.state()
+    except (KernelError, Refusal):
+        return SwitchState.CHANGED
 
 
 def _stickiness(bridge: Bridge) -> tuple[bool, bool]:

@@ -21,6 +21,7 @@ from ._plan import (
     DisableOffload,
     LendSwitch,
     LinkStep,
+    SetMaster,
     Settle,
     SetUp,
     Step,
@@ -134,9 +135,10 @@ class Builder:
             case AddVeth():
                 return self._encode_veth(step)
             case SetUp():
+                return codec.set_link(fabric.indexes[place, step.ifname], up=True)
+            case SetMaster():
                 master = fabric.master_index(place, step.master)
-                index = fabric.indexes[place, step.ifname]
-                return codec.set_link(index, up=True, master=master)
+                return codec.set_link(fabric.indexes[place, step.ifname], master=master)
             case AddAddress():
                 return codec.add_address(
                     fabric.indexes[place, step.ifname], step.address
@@ -157,7 +159,6 @@ class Builder:
             step.peer_ifname,
             fabric.new_index(step.peer_place, step.peer_ifname),
             fabric.file_of(step.peer_place).fd,
-            master=fabric.master_index(step.place, step.master),
             lladdr=step.lladdr,
             peer_lladdr=step.peer_lladdr,
             mtu=step.mtu,
@@ -208,6 +209,8 @@ def _action(step: LinkStep) -> str:
             return f"create veth {step.ifname!r} with peer {peer!r}"
         case SetUp():
             return f"set {step.ifname!r} up"
+        case SetMaster():
+            return f"make {step.ifname!r} a port of {step.master!r}"
         case AddAddress():
             return f"add address {step.address} to {step.ifname!r}"
         case AddRoute():

@@ -103,7 +103,15 @@ class NetworkManager:
     def dismantle(self, network: Network) -> None:
         """Take a network down, whatever interrupts the caller."""
         __tracebackhide__ = True
-        self._undisturbed(network.take_down)
+
+        def take_down() -> None:
+            __tracebackhide__ = True
+            try:
+                network.take_down()
+            finally:
+                self._switches.inspect()
+
+        self._undisturbed(take_down)
 
     def watch(self, file: NamespaceFile) -> None:
         """See to it that processes inside end if this process is killed."""

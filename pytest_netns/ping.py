@@ -45,6 +45,8 @@ _REASONS = {
     (6, 3): "address unreachable",
     (6, 4): "port unreachable",
 }
+#: What the kernel tells itself when nobody answers ARP or neighbour discovery.
+_FAILED_NEIGHBOUR = frozenset({(4, 1), (6, 3)})
 _ERRNO_REASONS = {
     errno.ENETUNREACH: "network unreachable",
     errno.EHOSTUNREACH: "host unreachable",
@@ -89,8 +91,13 @@ class _Pinger:
     """One run of echoes to one target."""
 
     def __init__(
-        self, connection: socket.socket, target: Address, address: tuple[Any, ...]
+        self,
+        file: NamespaceFile,
+        connection: socket.socket,
+        target: Address,
+        address: tuple[Any, ...],
     ) -> None:
+        self._file = file
         self._socket = connection
         self._target = target
         self._address = address
@@ -101,13 +108,15 @@ class _Pinger:
 
     def send(self, number: int) -> None:
         header = struct.pack("!BBHHH", _ECHO_REQUEST[self._family], 0, 0, 0, number)
-        self._sent_at[number] = time.perf_counter()
-        try:
-            self._socket.sendto(header + _PAYLOAD, self._address)
-        except OSError as error:
-            # an error that an earlier echo brought home comes up here as well
-            if not self._read_errors():
-                self.errors[number] = _reason(error)
+        while number not in self.errors:
+            self._sent_at[number] = time.perf_counter()
+            try:
+                self._socket.sendto(header + _PAYLOAD, self._address)
+                return
+            except OSError as error:
+                # what an earlier echo brought home comes up here, too: try again
+                if not self._read_errors():
+                    self.errors[number] = _reason(error)
 
     def listen_until(self, deadline: float, last: int) -> None:
         """Collect answers until all echoes up to `last` have one, or the deadline."""
@@ -166,7 +175,7 @@ class _Pinger:
         number, origin, kind, code, _, _, _ = _EXTENDED_ERROR.unpack_from(payload)
         if origin not in (_ORIGIN_ICMP, _ORIGIN_ICMP6):
             if number == errno.EHOSTUNREACH:
-                return f"no answer from {self._target}: no neighbour has that address"
+                return self._no_neighbour()
             return _reason(OSError(number, os.strerror(number)))
         reporter = _offender(payload[_EXTENDED_ERROR.size :])
         if kind == _TYPE_TIME_EXCEEDED[self._family]:
@@ -174,9 +183,23 @@ class _Pinger:
         if kind == _TYPE_UNREACHABLE[self._family]:
             if code in _PROHIBITED[self._family]:
                 return f"administratively prohibited by {reporter}"
+            if (self._family, code) in _FAILED_NEIGHBOUR and self._is_own(reporter):
+                return self._no_neighbour()
             reason = _REASONS.get((self._family, code), f"unreachable (code {code})")
             return f"{reason}, says {reporter}"
         return f"ICMP type {kind} code {code} from {reporter}"
+
+    def _no_neighbour(self) -> str:
+        return f"no answer from {self._target}: no neighbour has that address"
+
+    def _is_own(self, address: str) -> bool:
+        """Tell whether the namespace itself has an address."""
+        with self._file.entered(), _datagram_socket(self._socket) as probe:
+            try:
+                probe.bind((address, 0))
+            except OSError:
+                return False
+            return True
 
 
 def ping(
@@ -189,7 +212,7 @@ def ping(
     except OSError as error:
         return PingResult(str(target), count, 0, (), _reason(error))
     with connection:
-        pinger = _Pinger(connection, target, address)
+        pinger = _Pinger(file, connection, target, address)
         start = time.perf_counter()
         for number in range(1, count + 1):
             pinger.listen_until(start + (number - 1) * interval, number - 1)
@@ -222,13 +245,20 @@ def _open(file: NamespaceFile, target: Address) -> socket.socket:
     return connection
 
 
+def _datagram_socket(like: socket.socket) -> socket.socket:
+    return socket.socket(like.family, socket.SOCK_DGRAM)
+
+
 def _socket_address(file: NamespaceFile, target: Address) -> tuple[Any, ...]:
     """Return what `sendto` takes; a zone is an interface's name, known inside only."""
     zone = target.scope_id if isinstance(target, ipaddress.IPv6Address) else None
     if zone is None:
         return (str(target), 0)
     with file.entered():
-        index = int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)
+        try:
+            index = int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)
+        except OSError as error:  # without an errno
+            raise OSError(errno.ENODEV, f"no interface {zone!r}") from error
     return (str(target).partition("%")[0], 0, 0, index)
 
 

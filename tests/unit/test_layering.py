@@ -154,10 +154,19 @@ def test_a_package_is_imported_by_its_owners_alone(package: str) -> None:
 
 
 def test_nothing_else_comes_from_outside() -> None:
-    """Apart from the owned packages there is only the standard library."""
+    """Apart from the owned packages there is the standard library, and types."""
     foreign = {package for module in LAYER_OF for package in imports(module)[1]}
+    for_types = {
+        package
+        for module in LAYER_OF
+        for block in ast.walk(tree(module))
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        if (package := node.module) == "typing_extensions"
+    }
 
-    assert foreign - set(OWNERS) <= set(sys.stdlib_module_names)
+    assert foreign - set(OWNERS) - for_types <= set(sys.stdlib_module_names)
 
 
 @pytest.mark.parametrize("module", sorted(LAYERS[0] | LAYERS[1]))
