@@ -12,18 +12,22 @@ from pytest_netns import Namespace, Network, NetworkNamespace, Veth
 
 @pytest.fixture
 def red(netns: Network) -> NetworkNamespace:
+    """Give a machine."""
     netns.add(Namespace("red"))
     return netns["red"]
 
 
 @pytest.fixture
 def blue(netns: Network) -> NetworkNamespace:
+    """Give another machine."""
     netns.add(Namespace("blue"))
     return netns["blue"]
 
 
 @pytest.fixture
 def cable(netns: Network, red: NetworkNamespace, blue: NetworkNamespace) -> None:
+    """Join them."""
+    assert (red.name, blue.name) == ("red", "blue")
     netns.add(
         Veth(
             "red:veth-red",

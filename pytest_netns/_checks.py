@@ -76,20 +76,20 @@ def _connected(
     namespace: Namespace, interfaces: dict[str, Interface], dev: str | None
 ) -> list[Network]:
     """List the networks that are reached without a gateway, on-link routes included."""
-    networks: list[Network] = [
+    of_interfaces = (
         address.network
         for one in interfaces.values()
         if dev in (None, one.ifname)
         for address in one.addresses
-    ]
-    for route in namespace.routes:
-        if (
-            route.via is None
-            and route.destination != "default"
-            and dev in (None, route.dev)
-        ):
-            networks.append(ipaddress.ip_network(route.destination))
-    return networks
+    )
+    on_link = (
+        ipaddress.ip_network(route.destination)
+        for route in namespace.routes
+        if route.via is None
+        and route.destination != "default"
+        and dev in (None, route.dev)
+    )
+    return [*of_interfaces, *on_link]
 
 
 def _check_dev(

@@ -23,6 +23,12 @@ def path_of(key: str) -> str:
     return f"/proc/sys/{key}"
 
 
+def key_of(path: str) -> str:
+    """Return the key of a sysctl's file: ``net.ipv4.conf.eth0/1.mtu``."""
+    exchanged = {ord("."): "/", ord("/"): "."}
+    return path.removeprefix("/proc/sys/").translate(exchanged)
+
+
 def write(key: str, value: str, *, namespace: str, record: object = None) -> None:
     """Write one sysctl; equivalent to ``sysctl -w KEY=VALUE``.
 

@@ -111,9 +111,7 @@ class _Sysctls(MutableMapping[str, str]):
     def __iter__(self) -> Iterator[str]:
         with self._file.entered():
             found = [
-                os.path.relpath(os.path.join(directory, file), "/proc/sys").replace(
-                    "/", "."
-                )
+                sysctl.key_of(os.path.join(directory, file))
                 for directory, _, files in os.walk("/proc/sys/net")
                 for file in files
             ]
@@ -123,7 +121,9 @@ class _Sysctls(MutableMapping[str, str]):
         return sum(1 for _ in self)
 
     def _check(self, key: str) -> None:
-        if not key.replace("/", ".").startswith("net."):
+        # ``net/../kernel/hostname`` would be the machine's
+        path = os.path.normpath(sysctl.path_of(key))
+        if not path.startswith("/proc/sys/net/"):
             raise UnknownName(
                 f"sysctl {key!r} is not below 'net.', and belongs to the whole machine"
             )

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import ipaddress
 import os
 import threading
-import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from . import _codec as codec
-from ._checks import default_route_family
+from ._declared import declared_requests
 from ._hosts import addresses_towards, hosts_file, resolv_file
-from ._leftovers import release_descriptors, threads_in
 from ._mounts import Surroundings
 from ._nsfile import go_home, is_home
-from ._processes import end_processes
+from ._teardown import end_processes_of, end_threads_of
 from .errors import ClosedError, InvalidAddress, NetnsError, TeardownError, UnknownName
 from .interface import Interface, index_of
 from .namespace import NetworkNamespace
@@ -27,18 +23,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ._addresses import Address
-    from ._addresses import Network as IPNetwork
     from ._fabric import Fabric
     from ._layout import Layout
     from ._nsfile import NamespaceFile
     from .process import Process
     from .task import Task
     from .topology import Topology
-
-#: How long tasks get to notice that their sockets were shut down, in seconds.
-_SOCKET_GRACE = 0.1
-#: How long threads get to end when the network is closed, in seconds.
-_THREAD_GRACE = 1.0
 
 
 class Workshop(Protocol):
@@ -214,10 +204,12 @@ class Network:
         visited = [namespace for namespace in self if namespace.visited]
         leftovers: list[str] = []
         # a thread that ends may let go of the last reference to one
-        sockets = [one for namespace in visited for one in namespace.open_sockets()]
+        sockets = [one for namespace in self for one in namespace.open_sockets()]
         try:
-            self._end_processes(visited, leftovers)
-            self._end_threads(visited, leftovers)
+            if visited:
+                leftovers += end_processes_of(visited)
+                keep = {file.fd for file in self._fabric.files.values()}
+                leftovers += end_threads_of(visited, keep)
         finally:
             for one in sockets:
                 one.close()
@@ -228,40 +220,6 @@ class Network:
                 self._workshop.forget(namespace.inode)
         if leftovers:
             raise TeardownError(leftovers)
-
-    def _end_processes(
-        self, visited: list[NetworkNamespace], leftovers: list[str]
-    ) -> None:
-        if not visited:
-            return
-        processes = [
-            process for namespace in visited for process in namespace.processes
-        ]
-        inodes = {inode for namespace in visited for inode in namespace.inodes()}
-        running = [process for process in processes if process.poll() is None]
-        remaining = end_processes(inodes, [process.pid for process in running])
-        for process in processes:
-            process.close()
-        leftovers += (f"process {pid}, which cannot be killed" for pid in remaining)
-
-    def _end_threads(
-        self, visited: list[NetworkNamespace], leftovers: list[str]
-    ) -> None:
-        if not visited:
-            return
-        inodes = {namespace.inode for namespace in visited}
-        keep = {file.fd for file in self._fabric.files.values()}
-        for namespace in visited:
-            namespace.end_threads(0)
-        release_descriptors(inodes, keep)  # ends system calls that wait on sockets
-        tasks = [task for namespace in visited for task in namespace.tasks]
-        deadline = time.monotonic() + _SOCKET_GRACE
-        while any(not task.done() for task in tasks) and time.monotonic() < deadline:
-            time.sleep(0.001)
-        for task in tasks:
-            if not task.done():
-                task.cancel()
-        leftovers += _threads_left(inodes, time.monotonic() + _THREAD_GRACE)
 
     # for the namespaces
 
@@ -299,28 +257,9 @@ class Network:
 
     def declared(self, name: str, ifname: str) -> list[bytearray]:
         """Return the requests that bring back what an interface was declared with."""
-        layout = self._topology.layout
-        interfaces = layout.interfaces.get(name, {})
-        if ifname not in interfaces:
-            return []
-        interface = interfaces[ifname]
-        index = self._fabric.indexes[name, ifname]
-        networks = [address.network for address in interface.addresses]
-        requests = [
-            codec.add_address(index, one, replace=True) for one in interface.addresses
-        ]
-        for route in layout.namespaces[name].routes:
-            family = default_route_family(route, interfaces)
-            if route.dev == ifname:
-                requests.append(codec.add_route(route, family, index, replace=True))
-            elif route.dev is None and any(
-                _reaches(network, route.via) for network in networks
-            ):
-                requests.append(codec.add_route(route, family, None, replace=True))
-        for neighbour in layout.namespaces[name].neighbours:
-            if neighbour.dev == ifname:
-                requests.append(codec.add_neighbour(neighbour, index, replace=True))
-        return requests
+        return declared_requests(
+            self._topology.layout, self._fabric.indexes, name, ifname
+        )
 
     def peer(self, place: str, ifname: str) -> tuple[NamespaceFile, int] | None:
         """Return namespace and index of the other end of a declared cable."""
@@ -364,25 +303,3 @@ class Network:
     def __repr__(self) -> str:
         names = ", ".join(map(repr, self._namespaces))
         return f"<Network {names}{' closed' if self._closed else ''}>"
-
-
-def _threads_left(inodes: set[int], deadline: float) -> Iterator[str]:
-    """Wait for the threads that are still inside, and name those that stay."""
-    for thread in threads_in(inodes):
-        if (
-            isinstance(thread, threading.Thread)
-            and thread is not threading.main_thread()
-        ):
-            thread.join(max(0.0, deadline - time.monotonic()))
-    main = threading.main_thread()  # the pytest layer brings that home
-    # Python forgets a thread a moment before the kernel does
-    while inside := [thread for thread in threads_in(inodes) if thread is not main]:
-        if time.monotonic() > deadline:
-            break
-        time.sleep(0.0002)
-    for thread in inside:
-        yield f"{thread!r}, still inside: no thread can be ended from outside"
-
-
-def _reaches(network: IPNetwork, via: str | None) -> bool:
-    return via is not None and ipaddress.ip_address(via) in network

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 from typing import TYPE_CHECKING
 
 from . import waiting
@@ -54,6 +55,7 @@ class Process:
         self._text = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")(ERRORS)
         self._read_up_to = 0
+        self._lock = threading.Lock()
         self._log = os.memfd_create(f"output of {self.name}", os.MFD_CLOEXEC)
         try:
             # appending: a daemon that opens /dev/stderr anew must not overwrite
@@ -123,11 +125,14 @@ class Process:
     @property
     def output(self) -> str:
         r"""All that it has written so far; bytes that are not UTF-8 as ``\\xff``."""
-        if self._log >= 0:
-            while data := os.pread(self._log, 1 << 20, self._read_up_to):
-                self._read_up_to += len(data)
-                self._text += self._decoder.decode(data)
-        return self._text
+        with self._lock:
+            if self._log >= 0:
+                if os.fstat(self._log).st_size < self._read_up_to:
+                    self._read_up_to = 0  # ``> /dev/stderr`` has emptied the file
+                while data := os.pread(self._log, 1 << 20, self._read_up_to):
+                    self._read_up_to += len(data)
+                    self._text += self._decoder.decode(data)
+            return self._text
 
     def wait_for_output(self, regex: str, timeout: float = 5.0) -> re.Match[str]:
         """Wait until its output matches `regex`, and return the match.

@@ -160,7 +160,10 @@ def _serves(listener: Listener, port: int, wanted: Address | None) -> bool:
         return False
     if wanted is None or listener.address == wanted:
         return True
+    if getattr(listener.address, "ipv4_mapped", None) == wanted:
+        return True  # an IPv6 socket that is bound to an IPv4 address
     if not listener.address.is_unspecified:
         return False
-    # [::] takes IPv4 as well, unless it asked not to (ipv6(7), IPV6_V6ONLY)
+    # [::] takes IPv4 as well, unless it asked not to (ipv6(7), IPV6_V6ONLY), of
+    # which /proc says nothing
     return listener.address.version in (wanted.version, 6)

@@ -17,9 +17,9 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -29,18 +29,22 @@ from pytest_netns import (
     Network,
     NetworkManager,
     NetworkNamespace,
-    Task,
     Topology,
     Veth,
     WaitTimeout,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PAIR = Topology(
     Namespace("left"),
     Namespace("right"),
     Veth("left:eth0", "right:eth0", address="10.0.0.1/30", peer_address="10.0.0.2/30"),
 )
-VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE", default="unset")
+VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar(
+    "VARIABLE", default="unset"
+)
 
 pytestmark = pytest.mark.netns(PAIR)
 
@@ -61,7 +65,7 @@ def gate() -> Iterator[threading.Event]:
 
 def here() -> int:
     """Return the inode of the calling thread's network namespace."""
-    return os.stat("/proc/thread-self/ns/net").st_ino
+    return Path("/proc/thread-self/ns/net").stat().st_ino
 
 
 def describe(*args: object, **kwargs: object) -> tuple[object, ...]:
@@ -125,7 +129,7 @@ class TestCall:
             left.call(pytest.fail, "wrong")
 
     def test_context_variables(self, left: NetworkNamespace) -> None:
-        """The function sees the caller's context variables, and keeps its own to itself."""
+        """The function sees the caller's context variables, and changes its own."""
 
         def change() -> str:
             seen = VARIABLE.get()
@@ -144,12 +148,12 @@ class TestCall:
         self, left: NetworkNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The function is where its caller is, before and after the caller moves."""
-        assert left.call(os.getcwd) == os.getcwd()
+        assert left.call(os.getcwd) == str(Path.cwd())
         monkeypatch.chdir(tmp_path)
         assert left.call(os.getcwd) == str(tmp_path)
         assert left.spawn(os.getcwd).result() == str(tmp_path)
         left.call(os.chdir, "/")
-        assert os.getcwd() == str(tmp_path), "the caller stays"
+        assert str(Path.cwd()) == str(tmp_path), "the caller stays"
         assert left.call(os.getcwd) == str(tmp_path)
 
     def test_working_directory_that_is_gone(
@@ -256,7 +260,9 @@ class TestSpawn:
         assert task.result() == task.result(0) == (left.inode, (1,), {"two": 2})
         assert task.done()
 
-    def test_in_the_background(self, left: NetworkNamespace, gate: threading.Event) -> None:
+    def test_in_the_background(
+        self, left: NetworkNamespace, gate: threading.Event
+    ) -> None:
         """It returns at once, and tells whether the task has ended."""
         task = left.spawn(gate.wait, 10)
         assert not task.done()
@@ -275,7 +281,9 @@ class TestSpawn:
 
         task = left.spawn(wait_for_gate)
         start = time.monotonic()
-        with pytest.raises(WaitTimeout, match=r"0\.05 s.*wait_for_gate.*'left'") as caught:
+        with pytest.raises(
+            WaitTimeout, match=r"0\.05 s.*wait_for_gate.*'left'"
+        ) as caught:
             task.result(timeout=0.05)
         assert time.monotonic() - start >= 0.05
         assert isinstance(caught.value, TimeoutError)
@@ -292,7 +300,7 @@ class TestSpawn:
 
     def test_failed_unobserved(self, netns_manager: NetworkManager) -> None:
         """A task whose error nobody has asked for fails the block of its network."""
-        with pytest.raises(LookupError, match="deep inside") as caught:  # noqa: PT012, SIM117
+        with pytest.raises(LookupError, match="deep inside") as caught:
             with netns_manager.build(PAIR) as network:
                 task = network["left"].spawn(fail_deep_inside)
                 network["left"].wait_until(task.done)

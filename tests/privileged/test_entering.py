@@ -8,14 +8,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
 import threading
 import traceback
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -30,6 +30,9 @@ from pytest_netns import (
 )
 from pytest_netns._nsfile import go_home
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
 PAIR = Topology(
     Namespace("left"),
     Namespace("right"),
@@ -42,7 +45,7 @@ pytestmark = pytest.mark.netns(PAIR)
 
 def here() -> int:
     """Return the inode of the calling thread's network namespace."""
-    return os.stat("/proc/thread-self/ns/net").st_ino
+    return Path("/proc/thread-self/ns/net").stat().st_ino
 
 
 @pytest.fixture(autouse=True)
@@ -93,13 +96,15 @@ def test_deep_nesting_leaves_no_descriptors(netns: Network) -> None:
     """A hundred nested blocks close every descriptor that they needed."""
     with netns["left"]:
         pass  # what is made once is there
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     with contextlib.ExitStack() as stack:
         for number in range(100):
             stack.enter_context(netns["left" if number % 2 else "right"])
         assert here() == netns["left"].inode
-        assert len(os.listdir("/proc/self/fd")) > before, "it could have leaked"
-    assert len(os.listdir("/proc/self/fd")) == before
+        assert len(list(Path("/proc/self/fd").iterdir())) > before, (
+            "it could have leaked"
+        )
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_exception_inside(netns: Network) -> None:
@@ -281,15 +286,14 @@ def children() -> set[str]:
     """List the child processes of all threads of this process."""
     return {
         child
-        for task in os.listdir("/proc/self/task")
-        for child in _read(f"/proc/self/task/{task}/children").split()
+        for task in Path("/proc/self/task").iterdir()
+        for child in _read(task / "children").split()
     }
 
 
-def _read(path: str) -> str:
+def _read(path: Path) -> str:
     try:
-        with open(path, encoding="ascii") as file:
-            return file.read()
+        return path.read_text(encoding="ascii")
     except FileNotFoundError:
         return ""
 
@@ -298,7 +302,9 @@ def test_first_visits_at_once_leave_nothing() -> None:
     """Threads that are the first to enter, all at once, leave no process behind."""
     before = children()
     together = threading.Barrier(THREADS)
-    with build(Topology(*(Namespace(f"m{number}") for number in range(THREADS)))) as network:
+    with build(
+        Topology(*(Namespace(f"m{number}") for number in range(THREADS)))
+    ) as network:
 
         def visit(name: str) -> bool:
             together.wait(20)

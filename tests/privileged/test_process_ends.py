@@ -142,7 +142,9 @@ class TestWhileTheTestRuns:
 
     def test_harmless_signal(self, netns: Network, left: NetworkNamespace) -> None:
         """A process that answers a reload by ending is a failure."""
-        process = left.popen(shell("trap 'exit 2' HUP; echo ready; while :; do sleep 0.01; done"))
+        process = left.popen(
+            shell("trap 'exit 2' HUP; echo ready; while :; do sleep 0.01; done")
+        )
         process.wait_for_output("ready")
         process.send_signal(signal.SIGHUP)
         assert process.wait(10) == 2
@@ -151,7 +153,7 @@ class TestWhileTheTestRuns:
 
 def test_failure_leaves_the_block(netns_manager: NetworkManager) -> None:
     """The block of a network raises what ended by itself in it."""
-    with pytest.raises(ProcessEnded, match="exit code 3"):  # noqa: SIM117
+    with pytest.raises(ProcessEnded, match="exit code 3"):
         with netns_manager.build(ALONE) as network:
             network["left"].popen(shell("exit 3")).wait(10)
 
@@ -175,7 +177,9 @@ def test_close_ends_all(netns_manager: NetworkManager, tmp_path: Path) -> None:
     ignoring = "trap '' TERM INT HUP; echo ready; while :; do sleep 600; done"
     stubborn = left.popen(shell(ignoring))
     stubborn.wait_for_output("ready")
-    orphan = left.run(shell(f"(trap '' TERM; setsid sleep {LONG}) > /dev/null & echo $!"))
+    orphan = left.run(
+        shell(f"(trap '' TERM; setsid sleep {LONG}) > /dev/null & echo $!")
+    )
     pids = left.pids()
     assert {daemon, stubborn.pid, int(orphan.stdout)} <= set(pids)
     assert all(map(alive, pids))
@@ -187,10 +191,12 @@ def test_close_ends_all(netns_manager: NetworkManager, tmp_path: Path) -> None:
     assert stubborn.output == "ready\n"
 
 
-def test_close_lets_processes_tidy_up(netns_manager: NetworkManager, tmp_path: Path) -> None:
+def test_close_lets_processes_tidy_up(
+    netns_manager: NetworkManager, tmp_path: Path
+) -> None:
     """A process gets a SIGTERM and some time before it is killed."""
     network = netns_manager.build(ALONE)
-    script = 'trap \'sleep 0.05; echo tidy > "$0"; exit 0\' TERM; echo ready; while :; do sleep 0.01; done'
+    script = "trap 'sleep 0.05; echo tidy > \"$0\"; exit 0' TERM; echo ready; while :; do sleep 0.01; done"
     process = network["left"].popen([*shell(script), str(tmp_path / "file")])
     process.wait_for_output("ready")
     network.close()
@@ -201,9 +207,11 @@ def test_close_lets_processes_tidy_up(netns_manager: NetworkManager, tmp_path: P
 def test_close_finds_strays(netns_manager: NetworkManager) -> None:
     """A process that moved to another network namespace is found by its host name."""
     network = netns_manager.build(ALONE)
-    stray = network["left"].popen(["unshare", "-n", "sh", "-c", "setsid sleep 600 & echo $!; wait"])
+    stray = network["left"].popen(
+        ["unshare", "-n", "sh", "-c", "setsid sleep 600 & echo $!; wait"]
+    )
     pid = int(stray.wait_for_output(r"\d+")[0])
-    assert os.stat(f"/proc/{pid}/ns/net").st_ino != network["left"].inode
+    assert Path(f"/proc/{pid}/ns/net").stat().st_ino != network["left"].inode
     network.close()
     assert not alive(pid)
     assert not alive(stray.pid)

@@ -95,7 +95,7 @@ def test_words_of_any_kind(left: NetworkNamespace, tmp_path: Path) -> None:
 @pytest.mark.parametrize("args", ["", "   ", [], "echo 'open"])
 def test_no_command(left: NetworkNamespace, args: str | list[str]) -> None:
     """An empty command, or an open quote, is a `ValueError`."""
-    with pytest.raises(ValueError, match="command|quot"):
+    with pytest.raises(ValueError, match=r"command|quot"):
         left.run(args)
 
 
@@ -202,7 +202,9 @@ def test_huge_output(left: NetworkNamespace) -> None:
 
 def test_huge_outputs_of_both_kinds(left: NetworkNamespace) -> None:
     """Much on both outputs causes no standstill, and the error shows the end of it."""
-    script = "head -c 5000000 /dev/zero | tr '\\0' y | tee /dev/stderr; echo end >&2; exit 1"
+    script = (
+        "head -c 5000000 /dev/zero | tr '\\0' y | tee /dev/stderr; echo end >&2; exit 1"
+    )
     with pytest.raises(CommandError) as caught:
         left.run(shell(script), timeout=60)
     assert len(caught.value.stdout) == 5_000_000
@@ -276,10 +278,10 @@ def test_leaves_no_descriptors(left: NetworkNamespace) -> None:
             left.run("no-such-program")
 
     once()
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = sorted(Path("/proc/self/fd").iterdir())
     for _ in range(10):
         once()
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
 
 
 def test_many_at_once(netns: Network) -> None:

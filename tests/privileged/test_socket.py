@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -65,12 +66,16 @@ class TestSocket:
     """`ns.socket`."""
 
     @pytest.mark.parametrize(
-        ("family", "address"), [(socket.AF_INET, "10.0.0.1"), (socket.AF_INET6, "fd00::1")]
+        ("family", "address"),
+        [(socket.AF_INET, "10.0.0.1"), (socket.AF_INET6, "fd00::1")],
     )
     def test_stream(self, netns: Network, family: int, address: str) -> None:
         """Sockets of two namespaces talk, from a thread that is in neither."""
-        here = os.stat("/proc/thread-self/ns/net").st_ino
-        with netns["left"].socket(family) as server, netns["right"].socket(family) as client:
+        here = Path("/proc/thread-self/ns/net").stat().st_ino
+        with (
+            netns["left"].socket(family) as server,
+            netns["right"].socket(family) as client,
+        ):
             server.bind((address, 8000))
             server.listen()
             client.settimeout(10)
@@ -79,7 +84,7 @@ class TestSocket:
             with connection:
                 connection.sendall(b"hello")
                 assert client.recv(100) == b"hello"
-        assert os.stat("/proc/thread-self/ns/net").st_ino == here
+        assert Path("/proc/thread-self/ns/net").stat().st_ino == here
 
     def test_plain(self, netns: Network) -> None:
         """It is a socket like any other, of the kind that was asked for."""
@@ -93,7 +98,10 @@ class TestSocket:
     def test_datagram(self, netns: Network) -> None:
         """Datagrams reach the other namespace, and no other socket of that port."""
         kind = socket.SOCK_DGRAM
-        with netns["left"].socket(type=kind) as left, netns["right"].socket(type=kind) as right:
+        with (
+            netns["left"].socket(type=kind) as left,
+            netns["right"].socket(type=kind) as right,
+        ):
             left.bind(("0.0.0.0", 9000))
             right.bind(("0.0.0.0", 9000))
             right.sendto(b"one", ("10.0.0.1", 9000))
@@ -104,7 +112,9 @@ class TestSocket:
 
     def test_raw(self, netns: Network) -> None:
         """A raw socket sees the packets of its namespace."""
-        with netns["left"].socket(type=socket.SOCK_RAW, proto=socket.IPPROTO_ICMP) as raw:
+        with netns["left"].socket(
+            type=socket.SOCK_RAW, proto=socket.IPPROTO_ICMP
+        ) as raw:
             raw.settimeout(10)
             assert netns["right"].ping("10.0.0.1")
             packet = raw.recv(2048)
@@ -115,7 +125,9 @@ class TestSocket:
         """A packet socket sends and sees the frames of its namespace."""
         protocol = 0x88B5  # IEEE 802.1, for experiments
         kind, proto = socket.SOCK_RAW, socket.htons(protocol)
-        frame = b"\xff" * 6 + b"\x02\0\0\0\0\1" + struct.pack("!H", protocol) + b"x" * 46
+        frame = (
+            b"\xff" * 6 + b"\x02\0\0\0\0\1" + struct.pack("!H", protocol) + b"x" * 46
+        )
         with (
             netns["left"].socket(socket.AF_PACKET, kind, proto) as left,
             netns["right"].socket(socket.AF_PACKET, kind, proto) as right,
@@ -128,7 +140,10 @@ class TestSocket:
 
     def test_any_thread(self, netns: Network) -> None:
         """A socket works in other threads, and in other namespaces."""
-        with netns["left"].socket(type=socket.SOCK_DGRAM) as left, ThreadPoolExecutor(1) as pool:
+        with (
+            netns["left"].socket(type=socket.SOCK_DGRAM) as left,
+            ThreadPoolExecutor(1) as pool,
+        ):
             left.bind(("10.0.0.1", 9000))
             left.settimeout(10)
 
@@ -141,7 +156,7 @@ class TestSocket:
 
     def test_refused_family(self, netns: Network) -> None:
         """A kind of socket that is none is the kernel's error."""
-        with pytest.raises(OSError, match="not supported|Invalid"):
+        with pytest.raises(OSError, match=r"not supported|Invalid"):
             netns["left"].socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_UDP)
 
     def test_closed_with_the_network(self, netns_manager: NetworkManager) -> None:
@@ -196,20 +211,27 @@ class TestStreams:
     def test_arguments_of_asyncio(self, netns: Network) -> None:
         """Other arguments are asyncio's, such as the limit of a line."""
         seen: list[str] = []
+        served = asyncio.Event()
 
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def serve(
+            reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
             try:
                 await reader.readline()
             except ValueError as error:
                 seen.append(str(error))
             writer.close()
+            served.set()
 
         async def main() -> None:
-            async with await netns["left"].start_server(serve, "10.0.0.1", 8000, limit=16):
-                _, writer = await netns["right"].open_connection("10.0.0.1", 8000, limit=16)
+            async with await netns["left"].start_server(
+                serve, "10.0.0.1", 8000, limit=16
+            ):
+                _, writer = await netns["right"].open_connection(
+                    "10.0.0.1", 8000, limit=16
+                )
                 writer.write(b"x" * 100 + b"\n")
-                while not seen:
-                    await asyncio.sleep(0.001)
+                await served.wait()
                 writer.close()
 
         asyncio.run(asyncio.wait_for(main(), 20))
@@ -256,16 +278,18 @@ class TestStreams:
     def test_cancelled(self, netns: Network) -> None:
         """A connection that nobody waits for any more leaves no socket open."""
         netns["right"].run("ip route add blackhole 10.9.9.9")
-        netns["right"].run("ip neighbour add 10.0.0.77 lladdr 02:00:00:00:00:77 dev eth0")
+        netns["right"].run(
+            "ip neighbour add 10.0.0.77 lladdr 02:00:00:00:00:77 dev eth0"
+        )
 
         async def main() -> None:
             connecting = netns["right"].open_connection("10.0.0.77", 80)
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(connecting, 0.05)
 
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(list(Path("/proc/self/fd").iterdir()))
         asyncio.run(main())
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
 
     @pytest.mark.asyncio
     async def test_in_a_test_that_is_a_coroutine(self, netns: Network) -> None:

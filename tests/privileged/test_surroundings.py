@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -32,12 +31,12 @@ Look = Callable[[NetworkNamespace, str], str]
 
 def by_run(namespace: NetworkNamespace, path: str) -> str:
     """Read a file, or list a directory, with a command."""
-    return namespace.run(["ls" if os.path.isdir(path) else "cat", path]).stdout
+    return namespace.run(["ls" if Path(path).is_dir() else "cat", path]).stdout
 
 
 def by_popen(namespace: NetworkNamespace, path: str) -> str:
     """Read a file, or list a directory, with a background process."""
-    program = "ls" if os.path.isdir(path) else "cat"
+    program = "ls" if Path(path).is_dir() else "cat"
     process = namespace.popen([program, path], expect_exit=True)
     assert process.wait(10) == 0
     return process.output
@@ -45,8 +44,8 @@ def by_popen(namespace: NetworkNamespace, path: str) -> str:
 
 def read(path: str) -> str:
     """Read a file, or list a directory."""
-    if os.path.isdir(path):
-        return "".join(f"{name}\n" for name in sorted(os.listdir(path)))
+    if Path(path).is_dir():
+        return "".join(f"{one.name}\n" for one in sorted(Path(path).iterdir()))
     return Path(path).read_text(encoding="utf-8")
 
 
@@ -137,7 +136,9 @@ def test_nearest_address_first(netns: Network) -> None:
 
         left --- br0 --- right (10.0.0.2), right (10.7.0.1) --- (10.7.0.2) far
     """
-    cable = Veth("right:eth7", "far:eth0", address="10.7.0.1/24", peer_address="10.7.0.2/24")
+    cable = Veth(
+        "right:eth7", "far:eth0", address="10.7.0.1/24", peer_address="10.7.0.2/24"
+    )
     netns.add(Namespace("far"), cable)
     assert netns["left"].call(socket.gethostbyname, "right") == "10.0.0.2"
     assert netns["far"].call(socket.gethostbyname, "right") == "10.7.0.1"
@@ -159,9 +160,10 @@ def test_added_names_appear(netns: Network) -> None:
     """What is added later is in /etc/hosts of processes that already run."""
     left = netns["left"]
     waiter = left.popen(
-        ["sh", "-c", "until grep -w late /etc/hosts; do sleep 0.01; done"], expect_exit=True
+        ["sh", "-c", "until grep -w late /etc/hosts; do sleep 0.01; done"],
+        expect_exit=True,
     )
-    held = left.call(open, "/etc/hosts", encoding="utf-8")  # noqa: SIM115  # closed below
+    held = left.call(open, "/etc/hosts", encoding="utf-8")
     with held:
         assert "late" not in held.read()
         netns.add(Namespace("late"), Veth("late:eth0", "br0"))
@@ -198,7 +200,9 @@ def test_name_server_is_asked(netns: Network) -> None:
     netns["left"].spawn(serve)
     shown = netns["right"].run("getent ahostsv4 www.example.test").stdout
     assert shown.startswith("10.0.0.77 ")
-    assert netns["right"].call(socket.gethostbyname, "other.example.test") == "10.0.0.77"
+    assert (
+        netns["right"].call(socket.gethostbyname, "other.example.test") == "10.0.0.77"
+    )
     assert len(asked) >= 2
 
 
@@ -207,7 +211,11 @@ def test_machine_is_unchanged(netns: Network) -> None:
     shown = ("/etc/hosts", "/etc/resolv.conf", "/sys/class/net", "/proc/self/mountinfo")
 
     def state() -> list[str]:
-        return [*map(read, shown), socket.gethostname(), *os.listdir("/tmp")]
+        return [
+            *map(read, shown),
+            socket.gethostname(),
+            *map(str, Path("/tmp").iterdir()),
+        ]
 
     before = state()
     left = netns["left"]
@@ -238,12 +246,15 @@ def test_other_files_are_the_machines(netns: Network, tmp_path: Path) -> None:
 
 def test_control_groups_stay_visible(netns: Network) -> None:
     """Programs find their control groups below /sys, with all hierarchies."""
-    outside = sorted(os.listdir("/sys/fs/cgroup"))
+
+    def names(path: Path) -> set[str]:
+        return {one.name for one in path.iterdir()}
+
+    root = Path("/sys/fs/cgroup")
+    outside = names(root)
     if not outside:
         pytest.skip("this machine has no control groups")
-    assert netns["left"].call(lambda: sorted(os.listdir("/sys/fs/cgroup"))) == outside
-    assert netns["left"].run("ls -A /sys/fs/cgroup").stdout.split() == outside
-    for name in outside:
-        path = f"/sys/fs/cgroup/{name}"
-        if os.path.isdir(path):
-            assert set(netns["left"].call(os.listdir, path)) >= set(os.listdir(path))
+    assert netns["left"].call(names, root) == outside
+    assert set(netns["left"].run(f"ls -A {root}").stdout.split()) == outside
+    for hierarchy in filter(Path.is_dir, root.iterdir()):
+        assert netns["left"].call(names, hierarchy) >= names(hierarchy)

@@ -80,7 +80,16 @@ def test_odd_machine(change: str) -> None:
     """Namespaces have their files, and the machine's stay as they are."""
     script = f'{OWN_ETC}\n{change}\nexec "$0" -c "$1"'
     done = subprocess.run(
-        ["unshare", "-m", "--propagation=private", "sh", "-c", script, sys.executable, PROGRAM],
+        [
+            "unshare",
+            "-m",
+            "--propagation=private",
+            "sh",
+            "-c",
+            script,
+            sys.executable,
+            PROGRAM,
+        ],
         check=False,
         capture_output=True,
         text=True,

@@ -68,7 +68,7 @@ def nested(message: Any, *path: str) -> dict[str, Any]:
 
 
 def test_a_cable_is_one_request_with_both_ends() -> None:
-    """Names, indexes, MAC addresses, MTU, bridge and the peer's namespace are in it."""
+    """Names, indexes, MAC addresses, MTU and the peer's namespace are in it."""
     message = decoded(
         codec.add_veth(
             "eth0",
@@ -76,7 +76,6 @@ def test_a_cable_is_one_request_with_both_ends() -> None:
             "veth-peer",
             12,
             7,
-            master=3,
             lladdr="02:00:00:00:00:01",
             peer_lladdr="02:00:00:00:00:02",
             mtu=1400,
@@ -89,7 +88,6 @@ def test_a_cable_is_one_request_with_both_ends() -> None:
     assert own.pop("IFLA_LINKINFO").get_attr("IFLA_INFO_KIND") == "veth"
     assert own == {
         "IFLA_IFNAME": "eth0",
-        "IFLA_MASTER": 3,
         "IFLA_ADDRESS": "02:00:00:00:00:01",
         "IFLA_MTU": 1400,
     }
@@ -403,10 +401,6 @@ LLADDR = "02:00:00:00:00:01"
 #: Requests that take numbers: name -> (function of the numbers, how many there are).
 FILLED: dict[str, tuple[Callable[..., bytearray], int]] = {
     "veth": (lambda i, p, f: codec.add_veth("a", i, "b", p, f, lladdr=LLADDR), 3),
-    "port": (
-        lambda i, p, f, m: codec.add_veth("a", i, "b", p, f, master=m, mtu=1400),
-        4,
-    ),
     "bridge": (lambda i: codec.add_bridge(i, Bridge("br0", lladdr=LLADDR)), 1),
     "set bridge": (lambda i: codec.set_bridge(i, Bridge("br0")), 1),
     "reset": (lambda i: codec.reset_bridge(i, None, vlan_filtering=True), 1),
@@ -469,22 +463,16 @@ def lookalike(placeholder: bytes) -> str:
 
 
 @pytest.mark.parametrize("placeholder", PLACEHOLDERS)
-@pytest.mark.parametrize("master", [None, 3])
-def test_a_mac_address_is_never_taken_for_a_placeholder(
-    placeholder: bytes, master: int | None
-) -> None:
+def test_a_mac_address_is_never_taken_for_a_placeholder(placeholder: bytes) -> None:
     """Whatever the user's own bytes are, they arrive."""
     lladdr = lookalike(placeholder)
 
     message = decoded(
-        codec.add_veth(
-            "a", 1, "b", 2, 7, master=master, lladdr=lladdr, peer_lladdr=lladdr
-        )
+        codec.add_veth("a", 1, "b", 2, 7, lladdr=lladdr, peer_lladdr=lladdr)
     )
 
     assert message["index"] == 1
     assert message.get_attr("IFLA_ADDRESS") == lladdr
-    assert message.get_attr("IFLA_MASTER") == master
     info = message.get_attr("IFLA_LINKINFO").get_attr("IFLA_INFO_DATA")
     peer = info.get_attr("VETH_INFO_PEER")
     assert peer["index"] == 2

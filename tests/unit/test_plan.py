@@ -14,6 +14,7 @@ from pytest_netns._plan import (
     CreateNamespace,
     DisableOffload,
     LendSwitch,
+    SetMaster,
     Settle,
     SetUp,
     Step,
@@ -51,8 +52,8 @@ def test_two_machines_on_a_switch_become_these_steps() -> None:
         CreateNamespace("left", left, DEFAULTS),
         CreateNamespace("right", right, DEFAULTS),
         LendSwitch("br0", br0, br0),
-        AddVeth("br0", one, "left-eth0", "left", "eth0", master="br0"),
-        AddVeth("br0", other, "right-eth0", "right", "eth0", master="br0"),
+        AddVeth("br0", one, "left-eth0", "left", "eth0"),
+        AddVeth("br0", other, "right-eth0", "right", "eth0"),
         SetUp("left", left, "lo"),
         SetUp("left", one, "eth0"),
         AddAddress("left", one, "eth0", ip_interface("10.0.1.1/24")),
@@ -60,6 +61,8 @@ def test_two_machines_on_a_switch_become_these_steps() -> None:
         SetUp("right", right, "lo"),
         SetUp("right", other, "eth0"),
         AddAddress("right", other, "eth0", ip_interface("10.0.0.1/24")),
+        SetMaster("br0", one, "left-eth0", "br0"),
+        SetMaster("br0", other, "right-eth0", "br0"),
         Settle("br0", one, "left-eth0"),
         Settle("br0", other, "right-eth0"),
         AwaitAddress("left", left, "::1"),
@@ -89,7 +92,6 @@ def test_a_cable_between_two_machines_becomes_these_steps() -> None:
             "a",
             "blue",
             "b",
-            None,
             "02:00:00:00:00:01",
             "02:00:00:00:00:02",
             1400,
@@ -122,7 +124,6 @@ def test_a_port_sends_the_request_whichever_end_it_is() -> None:
             "a-eth0",
             "a",
             "eth0",
-            master="br0",
             lladdr="02:00:00:00:00:02",
             peer_lladdr="02:00:00:00:00:01",
         )
@@ -131,14 +132,16 @@ def test_a_port_sends_the_request_whichever_end_it_is() -> None:
 
 
 def test_a_cable_between_two_bridges_makes_both_ends_ports() -> None:
-    """The far end gets its bridge when it is set up."""
+    """Each end is plugged in when both are up."""
     trunk = Veth("br0:up", "br1:down")
 
     planned = steps(Bridge("br0"), Bridge("br1"), trunk)
 
     assert planned[2:] == (
-        AddVeth("br0", trunk, "up", "br1", "down", master="br0"),
-        SetUp("br1", trunk, "down", "br1"),
+        AddVeth("br0", trunk, "up", "br1", "down"),
+        SetUp("br1", trunk, "down"),
+        SetMaster("br0", trunk, "up", "br0"),
+        SetMaster("br1", trunk, "down", "br1"),
         Settle("br0", trunk, "up"),
     )
 
@@ -152,7 +155,7 @@ def test_a_bridge_in_a_namespace_is_made_before_its_ports() -> None:
     planned = steps(gw, Namespace("a"), cable, lan)
 
     assert planned.index(AddBridge("gw", lan, "lan", lan)) < planned.index(
-        AddVeth("gw", cable, "a-eth0", "a", "eth0", master="lan")
+        AddVeth("gw", cable, "a-eth0", "a", "eth0")
     )
     assert AddAddress("gw", lan, "lan", ip_interface("10.0.0.1/24")) in planned
     assert not any(isinstance(step, LendSwitch) for step in planned)
@@ -292,11 +295,12 @@ def test_the_plan_of_an_extension_has_the_new_steps_only() -> None:
     assert plan(whole.layout, LAN.layout) == (
         CreateNamespace("b", b, DEFAULTS),
         AddBridge("a", lan, "lan", lan),
-        AddVeth("br0", cable, "b-eth0", "b", "eth0", master="br0"),
+        AddVeth("br0", cable, "b-eth0", "b", "eth0"),
         SetUp("b", b, "lo"),
         SetUp("b", cable, "eth0"),
         AddAddress("b", cable, "eth0", ip_interface("10.0.0.2/24")),
         AddAddress("a", lan, "lan", ip_interface("10.2.0.1/24")),
+        SetMaster("br0", cable, "b-eth0", "br0"),
         Settle("br0", cable, "b-eth0"),
         AwaitAddress("b", b, "::1"),
     )
@@ -358,13 +362,14 @@ def test_every_step_comes_after_what_it_needs() -> None:
                 up.add((place, ifname))
             case AddVeth():
                 assert {step.place, step.peer_place} <= places
-                assert step.master is None or (step.place, step.master) in up
                 up.add((step.place, step.ifname))
                 interfaces.add((step.peer_place, step.peer_ifname))
-            case SetUp(place=place, ifname=ifname, master=master):
+            case SetUp(place=place, ifname=ifname):
                 assert (place, ifname) in interfaces
-                assert master is None or (place, master) in up
                 up.add((place, ifname))
+            case SetMaster(place=place, ifname=ifname, master=master):
+                assert {(place, ifname), (place, master)} <= up
+                assert interfaces <= up
             case (
                 AddAddress(place=place, ifname=ifname)
                 | DisableOffload(place=place, ifname=ifname)

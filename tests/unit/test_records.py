@@ -148,8 +148,8 @@ def test_a_repr_shows_what_differs_from_the_defaults_only() -> None:
             Veth("a", "b", address="10.0.0.1/24"),
         ),
         (
-            Veth("a", "b", subnet=ipaddress.ip_network("fd00::/64")),  # type: ignore[arg-type]
-            Veth("a", "b", subnet="fd00::/64"),
+            Veth("a", "b", subnet=ipaddress.ip_network("fd00::/120")),  # type: ignore[arg-type]
+            Veth("a", "b", subnet="fd00::/120"),
         ),
     ],
 )

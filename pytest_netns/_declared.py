@@ -1,0 +1,53 @@
+"""What an interface was declared with, as requests that bring it back."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+from . import _codec as codec
+from ._checks import default_route_family
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ._layout import Interface, Layout
+
+
+def declared_requests(
+    layout: Layout, indexes: dict[tuple[str, str], int], name: str, ifname: str
+) -> list[bytearray]:
+    """Return the requests that bring back what an interface had before it was down.
+
+    That is its addresses, the routes and the neighbours that lead through it;
+    none for an interface that the test made itself.
+    """
+    interface = layout.interfaces.get(name, {}).get(ifname)
+    if interface is None:
+        return []
+    index = indexes[name, ifname]
+    return [
+        *(codec.add_address(index, one, replace=True) for one in interface.addresses),
+        *_routes(layout, interface, index),
+        *(
+            codec.add_neighbour(neighbour, index, replace=True)
+            for neighbour in layout.namespaces[name].neighbours
+            if neighbour.dev == ifname
+        ),
+    ]
+
+
+def _routes(layout: Layout, interface: Interface, index: int) -> Iterator[bytearray]:
+    interfaces = layout.interfaces[interface.place]
+    for route in layout.namespaces[interface.place].routes:
+        family = default_route_family(route, interfaces)
+        if route.dev == interface.ifname:
+            yield codec.add_route(route, family, index, replace=True)
+        elif route.dev is None and _reaches(interface, route.via):
+            yield codec.add_route(route, family, None, replace=True)
+
+
+def _reaches(interface: Interface, via: str | None) -> bool:
+    return via is not None and any(
+        ipaddress.ip_address(via) in address.network for address in interface.addresses
+    )

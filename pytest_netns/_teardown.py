@@ -1,0 +1,69 @@
+"""Ending what a test has running in namespaces that are to be closed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from ._leftovers import release_descriptors, threads_in
+from ._processes import end_processes
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from .namespace import NetworkNamespace
+
+#: How long tasks get to notice that their sockets were shut down, in seconds.
+_SOCKET_GRACE = 0.1
+#: How long threads get to end, in seconds.
+_THREAD_GRACE = 1.0
+
+
+def end_processes_of(namespaces: list[NetworkNamespace]) -> list[str]:
+    """End all processes in these namespaces; return a sentence for each that stays."""
+    processes = [one for namespace in namespaces for one in namespace.processes]
+    inodes = {inode for namespace in namespaces for inode in namespace.inodes()}
+    running = [process.pid for process in processes if process.poll() is None]
+    remaining = end_processes(inodes, running)
+    for process in processes:
+        process.close()
+    return [f"process {pid}, which cannot be killed" for pid in remaining]
+
+
+def end_threads_of(
+    namespaces: list[NetworkNamespace], keep: Collection[int]
+) -> list[str]:
+    """End all threads in these namespaces; return a sentence for each that stays.
+
+    Args:
+        namespaces: The namespaces.
+        keep: The descriptors of theirs that are still needed.
+    """
+    inodes = {namespace.inode for namespace in namespaces}
+    tasks = [task for namespace in namespaces for task in namespace.tasks]
+    for namespace in namespaces:
+        namespace.end_threads(0)
+    release_descriptors(inodes, keep)  # ends system calls that wait on sockets
+    deadline = time.monotonic() + _SOCKET_GRACE
+    while any(not task.done() for task in tasks) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    for task in tasks:
+        if not task.done():
+            task.cancel()
+    return list(_threads_left(inodes, time.monotonic() + _THREAD_GRACE))
+
+
+def _threads_left(inodes: set[int], deadline: float) -> Iterator[str]:
+    """Wait for the threads that are still inside, and name those that stay."""
+    main = threading.main_thread()  # brought home by whoever closes the network
+    for thread in threads_in(inodes):
+        if isinstance(thread, threading.Thread) and thread is not main:
+            thread.join(max(0.0, deadline - time.monotonic()))
+    # Python forgets a thread a moment before the kernel does
+    while inside := [thread for thread in threads_in(inodes) if thread is not main]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.0002)
+    for thread in inside:
+        yield f"{thread!r}, still inside: no thread can be ended from outside"
