@@ -300,10 +300,14 @@ class TestSpawn:
 
     def test_failed_unobserved(self, netns_manager: NetworkManager) -> None:
         """A task whose error nobody has asked for fails the block of its network."""
-        with pytest.raises(LookupError, match="deep inside") as caught:
+
+        def forget() -> None:
             with netns_manager.build(PAIR) as network:
                 task = network["left"].spawn(fail_deep_inside)
                 network["left"].wait_until(task.done)
+
+        with pytest.raises(LookupError, match="deep inside") as caught:
+            forget()
         assert "deeper" in names_in(caught.value)
 
     def test_failed_observed(self, netns_manager: NetworkManager) -> None:

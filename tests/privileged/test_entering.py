@@ -199,9 +199,14 @@ def test_keyboard_interrupt_inside(netns: Network) -> None:
     """Ctrl-C inside the block brings the thread back."""
     main = threading.main_thread().ident
     assert main is not None
-    with pytest.raises(KeyboardInterrupt), netns["left"]:
-        signal.pthread_kill(main, signal.SIGINT)
-        pytest.fail("there was no Ctrl-C")
+
+    def visit(thread: int) -> None:
+        with netns["left"]:
+            signal.pthread_kill(thread, signal.SIGINT)
+            pytest.fail("there was no Ctrl-C")
+
+    with pytest.raises(KeyboardInterrupt):
+        visit(main)
     assert here() != netns["left"].inode
 
 

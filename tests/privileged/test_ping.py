@@ -114,7 +114,7 @@ class TestAnswered:
                 result = netns["a"].ping("10.2.0.2", count=3, interval=0.001)
                 assert result, result.error
                 netns["a"].run("ip route flush cache")
-            kinds = set()
+            kinds: set[int] = set()
             while len(kinds) < 2:
                 kinds.add(raw.recv(2048, socket.MSG_DONTWAIT)[20])
         assert kinds == {0, 5}, "there were answers, and redirects"

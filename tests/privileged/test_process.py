@@ -187,7 +187,10 @@ def test_output_is_its_own(netns: Network, capfd: pytest.CaptureFixture[str]) ->
 
 def test_reopened_outputs(left: NetworkNamespace) -> None:
     """A daemon that opens /dev/stderr anew appends to what is there."""
-    script = "echo one; echo two >> /dev/stderr; echo three >> /dev/stdout; echo four; sleep 600"
+    script = (
+        "echo one; echo two >> /dev/stderr; "
+        "echo three >> /dev/stdout; echo four; sleep 600"
+    )
     process = left.popen(shell(script))
     process.wait_for_output("four")
     assert process.output == "one\ntwo\nthree\nfour\n"
@@ -195,7 +198,10 @@ def test_reopened_outputs(left: NetworkNamespace) -> None:
 
 def test_emptied_outputs(left: NetworkNamespace, tmp_path: Path) -> None:
     """A daemon that empties its output as it opens it anew is heard from then on."""
-    script = "echo one and more; until test -e go; do sleep 0.01; done; echo two > /dev/stderr"
+    script = (
+        "echo one and more; until test -e go; do sleep 0.01; done; "
+        "echo two > /dev/stderr"
+    )
     process = left.popen(shell(script), cwd=tmp_path, expect_exit=True)
     process.wait_for_output("one")
     (tmp_path / "go").touch()

@@ -153,16 +153,22 @@ class TestWhileTheTestRuns:
 
 def test_failure_leaves_the_block(netns_manager: NetworkManager) -> None:
     """The block of a network raises what ended by itself in it."""
-    with pytest.raises(ProcessEnded, match="exit code 3"):
-        with netns_manager.build(ALONE) as network:
-            network["left"].popen(shell("exit 3")).wait(10)
+    network = netns_manager.build(ALONE)
+    with pytest.raises(ProcessEnded, match="exit code 3"), network:
+        network["left"].popen(shell("exit 3")).wait(10)
 
 
 def test_first_error_counts(netns_manager: NetworkManager) -> None:
     """The block's own exception is not covered by a process's failure."""
-    with pytest.raises(KeyError), netns_manager.build(ALONE) as network:
-        network["left"].popen(shell("exit 3")).wait(10)
-        raise KeyError
+    network = netns_manager.build(ALONE)
+
+    def fail() -> None:
+        with network:
+            network["left"].popen(shell("exit 3")).wait(10)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
 
 
 def test_close_ends_all(netns_manager: NetworkManager, tmp_path: Path) -> None:
@@ -196,7 +202,10 @@ def test_close_lets_processes_tidy_up(
 ) -> None:
     """A process gets a SIGTERM and some time before it is killed."""
     network = netns_manager.build(ALONE)
-    script = "trap 'sleep 0.05; echo tidy > \"$0\"; exit 0' TERM; echo ready; while :; do sleep 0.01; done"
+    script = (
+        "trap 'sleep 0.05; echo tidy > \"$0\"; exit 0' TERM; "
+        "echo ready; while :; do sleep 0.01; done"
+    )
     process = network["left"].popen([*shell(script), str(tmp_path / "file")])
     process.wait_for_output("ready")
     network.close()

@@ -103,7 +103,7 @@ def test_last_words_count(left: NetworkNamespace) -> None:
     """What it said just before it ended is a match all the same."""
     for _ in range(20):
         process = left.popen("echo ready", expect_exit=True)
-        assert process.wait_for_output("ready")
+        assert process.wait_for_output("ready")[0] == "ready"
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])

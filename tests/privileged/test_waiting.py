@@ -81,7 +81,7 @@ def listen(netns: Network) -> Listeners:
 def not_listening(namespace: NetworkNamespace, port: int = 8000, **kwargs: str) -> str:
     """Wait in vain, and return what the error says."""
     with pytest.raises(WaitTimeout) as caught:
-        namespace.wait_listening(port, timeout=0.03, **kwargs)  # type: ignore[arg-type]
+        namespace.wait_listening(port, timeout=0.03, **kwargs)
     return str(caught.value)
 
 
@@ -215,7 +215,7 @@ class TestWaitListening:
         for _ in range(10):
             left.wait_listening(8000)
             left.wait_listening(8000, protocol="udp")
-        server.setblocking(False)  # the standard library's own
+        server.settimeout(0)
         with pytest.raises(BlockingIOError):
             server.accept()
         with pytest.raises(BlockingIOError):

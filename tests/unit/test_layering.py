@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -29,6 +30,7 @@ LAYERS = (
         "_processes",
     },
     {
+        "_declared",
         "_switches",
         "_snapshot",
         "_threads",
@@ -52,6 +54,7 @@ LAYERS = (
         "_sockets",
         "_views",
         "namespace",
+        "_teardown",
         "network",
         "manager",
     },
@@ -123,6 +126,15 @@ def test_every_module_has_its_layer() -> None:
 
     assert set(LAYER_OF) == modules
     assert sum(map(len, LAYERS)) == len(LAYER_OF)
+
+
+def test_the_documented_layers_are_the_real_ones() -> None:
+    """The table in CONTRIBUTING.md says where each module is."""
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d) \w+ \| (`[^|]+`) \|", text, re.MULTILINE)
+
+    documented = {int(number): set(re.findall(r"`(\w+)`", row)) for number, row in rows}
+    assert documented == dict(enumerate(LAYERS))
 
 
 @every_module
