@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from .records import Namespace, Record, Route
 
 
+#: RT_TABLE_MAIN (include/uapi/linux/rtnetlink.h).
+_MAIN_TABLE = 254
+
+
 def check_layout(layout: Layout, namespaces: list[Namespace]) -> None:
     """Check what `namespaces` say about their interfaces.
 
@@ -33,7 +37,7 @@ def check_layout(layout: Layout, namespaces: list[Namespace]) -> None:
 
 def _check_unique(namespace: Namespace) -> None:
     routes: list[object] = [
-        (r.destination, r.family, r.metric, r.table) for r in namespace.routes
+        (_network(r), r.metric, r.table or _MAIN_TABLE) for r in namespace.routes
     ]
     neighbours: list[object] = [(n.address, n.dev) for n in namespace.neighbours]
     for keys, records in (
@@ -46,6 +50,15 @@ def _check_unique(namespace: Namespace) -> None:
                     f"namespace {namespace.name!r} has two records for one thing: "
                     f"{records[keys.index(key)]!r} and {records[position]!r}"
                 )
+
+
+def _network(route: Route) -> object:
+    """Return what a route leads to, under one name for both ways to say "default"."""
+    if route.destination != "default":
+        return ipaddress.ip_network(route.destination)
+    if route.family is None:
+        return route.destination
+    return ipaddress.ip_network("0.0.0.0/0" if route.family == 4 else "::/0")
 
 
 def _check_route(

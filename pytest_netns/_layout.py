@@ -153,6 +153,11 @@ class _Resolver:
         b = self._end(veth, veth.b)
         names = self._ifnames(veth, a, b)
         segment = self._segments.join(a.segment(names[0]), b.segment(names[1]), veth)
+        if veth.subnet and a.bridge and b.bridge:
+            raise InvalidAddress(
+                f"{veth!r} has a subnet, but no end that takes an address: "
+                "ports of a bridge have none"
+            )
         mtu = self._mtu(veth, a, b)
         ends = []
         wanted = (
@@ -214,7 +219,7 @@ class _Resolver:
                 leads_to = peer.bridge.name if peer.bridge else peer.place
                 name = derive_port_name(
                     leads_to,
-                    names.get(id(peer), end.bridge.name),
+                    end.bridge.name if peer.bridge else names[id(peer)],
                     self._taken.get(end.place, {}),
                 )
             self._claim(end.place, name, veth)

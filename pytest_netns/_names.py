@@ -42,7 +42,9 @@ def check_ifname(name: object, what: str = "interface") -> str:
 
 def _check_characters(name: object, what: str, forbidden: str) -> str:
     if not isinstance(name, str):
-        raise InvalidName(f"{what} name {name!r} is a {type(name).__name__}, not a str")
+        raise InvalidName(
+            f"{what} name {name!r} is of type {type(name).__name__}, not str"
+        )
     if not name:
         raise InvalidName(f"{what} name is empty")
     if name in {".", ".."}:

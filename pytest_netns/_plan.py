@@ -297,15 +297,24 @@ def _awaiting(
     steps: list[Step] = [
         AwaitAddress(one.name, one, "::1")
         for one in namespaces
-        if not any("disable_ipv6" in key for key in one.sysctls)
+        if not _disables_ipv6(one, "lo")
     ]
     for interface in _new_interfaces(layout, bridges, cables):
         steps += (
             AwaitAddress(interface.place, interface.record, str(address.ip))
             for address in interface.addresses
             if address.version == 6
+            and not _disables_ipv6(layout.namespaces[interface.place], interface.ifname)
         )
     yield from _by_place(steps)
+
+
+def _disables_ipv6(namespace: Namespace, ifname: str) -> bool:
+    """Tell whether its sysctls leave an interface without any IPv6 address."""
+    return any(
+        namespace.sysctls.get(f"net.ipv6.conf.{where}.disable_ipv6", "0") != "0"
+        for where in ("all", "default", ifname)
+    )
 
 
 def _offload(cables: list[Cable]) -> Iterator[Step]:

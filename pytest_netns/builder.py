@@ -221,7 +221,7 @@ def _action(step: LinkStep) -> str:
 
 def _explained(error: KernelError, step: Step) -> NetnsError:
     """Say it in the words of the cause, where the errno has only one."""
-    if error.errno in (errno.EPERM, errno.EACCES):
+    if error.errno == errno.EPERM:
         return PrivilegeError(f"{error}\n{explain(list(NEEDED_CAPABILITIES.values()))}")
     if error.detail.startswith("Unknown device type"):
         kind = "veth" if isinstance(step, AddVeth) else "bridge"

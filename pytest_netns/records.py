@@ -196,6 +196,7 @@ class Namespace(Record):
         """Normalise and check."""
         check_name(self.name, "namespace")
         what = f"Namespace({self.name!r})"
+        _check_flags(self, "forwarding")
         self._set("routes", _records(self.routes, Route, f"{what} routes"))
         self._set(
             "neighbours", _records(self.neighbours, Neighbour, f"{what} neighbours")
@@ -252,6 +253,7 @@ class Bridge(Record):
         what = f"Bridge({self.name!r})"
         if self.namespace is not None:
             check_name(self.namespace, f"{what} namespace")
+        _check_flags(self, "stp", "vlan_filtering")
         self._set("address", canonical_addresses(self.address, f"{what} address"))
         self._set("subnet", canonical_subnets(self.subnet, f"{what} subnet") or None)
         if self.address and self.namespace is None:
@@ -305,6 +307,7 @@ class Veth(Record):
         for endpoint in (self.a, self.b):
             split_endpoint(endpoint)
         what = f"Veth({self.a!r}, {self.b!r})"
+        _check_flags(self, "offload")
         self._set("address", canonical_addresses(self.address, f"{what} address"))
         self._set(
             "peer_address",
@@ -367,6 +370,14 @@ def _hosts(value: object, what: str) -> FrozenMap[tuple[str, ...]]:
         check_name(name, f"{what} hosts: host")
         hosts[name] = canonical_hosts(addresses, f"{what} hosts[{name!r}]")
     return FrozenMap(hosts)
+
+
+def _check_flags(record: Record, *names: str) -> None:
+    for name in names:
+        if not isinstance(value := getattr(record, name), bool):
+            raise TopologyError(
+                f"{record!r}: {name}={value!r} is neither True nor False"
+            )
 
 
 def _check_mtu(mtu: object, what: str) -> None:
