@@ -10,6 +10,7 @@ It is started when something is first started that could outlive us.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -28,7 +29,8 @@ class Watcher:
     def __init__(self) -> None:
         self._connection: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._watched: set[int] = set()
+        #: inode -> descriptor of the namespaces that the watcher knows
+        self._watched: dict[int, int] = {}
         self._lock = threading.Lock()  # any thread may be the first to enter
 
     def watch(self, inode: int, fd: int) -> None:
@@ -36,17 +38,20 @@ class Watcher:
         with self._lock:
             if inode in self._watched:
                 return
-            if self._connection is None:
-                self._start()
-            assert self._connection is not None  # noqa: S101  # just started
-            socket.send_fds(self._connection, [f"+{inode}\n".encode()], [fd])
-            self._watched.add(inode)
+            self._watched[inode] = fd
+            if self._connection is not None and _send(self._connection, inode, fd):
+                return
+            self.close()  # if there was one, somebody has killed it
+            connection = self._start()
+            for watched in self._watched.items():
+                _send(connection, *watched)
 
     def forget(self, inode: int) -> None:
         """Stop watching a namespace; the watcher lets go of it."""
         with self._lock:
-            if self._connection is not None and inode in self._watched:
-                self._watched.remove(inode)
+            if self._watched.pop(inode, None) is None or self._connection is None:
+                return
+            with contextlib.suppress(OSError):  # a dead one has let go of all
                 self._connection.send(f"-{inode}\n".encode())
 
     def close(self) -> None:
@@ -60,7 +65,7 @@ class Watcher:
         self._process.wait()
         self._connection = self._process = None
 
-    def _start(self) -> None:
+    def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             # isolated and without site: it starts in 10 ms, beside us
@@ -73,3 +78,12 @@ class Watcher:
                 start_new_session=True,  # Ctrl-C is not for it
             )
         self._connection = ours
+        return ours
+
+
+def _send(connection: socket.socket, inode: int, fd: int) -> bool:
+    try:
+        socket.send_fds(connection, [f"+{inode}\n".encode()], [fd])
+    except OSError:
+        return False
+    return True
