@@ -37,6 +37,7 @@ class Job(Generic[T]):
         "_context",
         "_cwd",
         "_done",
+        "_ended",
         "_lock",
         "error",
         "thread",
@@ -50,6 +51,7 @@ class Job(Generic[T]):
         self._lock = threading.Lock()
         self._done = threading.Lock()
         self._done.acquire()
+        self._ended = False
         self._callbacks: list[Callable[[], None]] = []
         self.value: T | None = None
         self.error: BaseException | None = None
@@ -72,22 +74,33 @@ class Job(Generic[T]):
         """Wake those who wait."""
         with self._lock:
             callbacks, self._callbacks = self._callbacks, []
-            if self._done.locked():
-                self._done.release()
+            self._ended = True
+            self._let_through()
         for callback in callbacks:
             callback()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the call has ended; return whether it has."""
-        if not self._done.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
-            return False
-        self._done.release()
-        return True
+        if self.finished:
+            return True
+        try:
+            return self._done.acquire(
+                timeout=-1 if timeout is None else max(0.0, timeout)
+            )
+        finally:
+            # also if Ctrl-C comes when the lock has just been acquired
+            if self._ended:
+                self._let_through()
+
+    def _let_through(self) -> None:
+        """Let the next one who waits through, if nobody else has."""
+        with contextlib.suppress(RuntimeError):  # somebody else has
+            self._done.release()
 
     @property
     def finished(self) -> bool:
         """Whether the call has ended."""
-        return not self._done.locked() or self.wait(0)
+        return self._ended
 
     def when_finished(self, callback: Callable[[], None]) -> None:
         """Call `callback` on the working thread at the end, or now if that has come."""

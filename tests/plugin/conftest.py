@@ -9,12 +9,15 @@ import sys
 import textwrap
 import time
 import uuid
-from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_netns.privileges import missing_capabilities
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 #: Warnings are errors, and neither other plugins nor earlier runs have a say.
 STRICT = ("-W", "error", "--strict-markers", "-p", "no:cacheprovider")
@@ -101,9 +104,7 @@ class Inner:
         ]
         return f"{path}:{line}"
 
-    def run(
-        self, *arguments: str, always: tuple[str, ...] = PLAIN
-    ) -> pytest.RunResult:
+    def run(self, *arguments: str, always: tuple[str, ...] = PLAIN) -> pytest.RunResult:
         """Run the tests."""
         return self.pytester.runpytest_subprocess(*always, *arguments, timeout=120)
 
@@ -163,7 +164,7 @@ def _command(*arguments: str) -> list[str]:
 def inner(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Inner]:
-    """Give a directory for test files, and see to it that nothing remains of its runs."""
+    """Give a directory for test files; after the test nothing remains of its runs."""
     inner = Inner(pytester, monkeypatch)
     yield inner
     inner.stop()

@@ -14,12 +14,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import socket
 import stat
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # include/uapi/linux/sockios.h: a descriptor of the socket's network namespace
 SIOCGSKNS = 0x894C
@@ -66,8 +68,8 @@ def held_by_sockets() -> Iterator[tuple[str, str]]:
 
 def foreign() -> list[str]:
     """List what this run holds of namespaces other than the one it started in."""
-    # the lowest number is this process's own first thread, which is at home
     mark = os.environ["NETNS_TEST_RUN"]
+    # the main thread of this process may be anywhere
     home = str(Path(f"/proc/{os.getppid()}/ns/net").readlink())
     everything = [*held_by_sockets()]
     for pid in processes(mark):
@@ -85,17 +87,6 @@ def assert_nothing_left(seconds: float = 20.0) -> None:
     while left := foreign():
         assert time.monotonic() < deadline, left
         time.sleep(0.01)
-
-
-def others_in(inode: int) -> list[str]:
-    """List who else on this machine holds a namespace, of which this process has a descriptor."""
-    return [
-        holder
-        for entry in os.listdir("/proc")
-        if entry.isdecimal() and int(entry) != os.getpid()
-        for namespace, holder in held(int(entry))
-        if namespace == f"net:[{inode}]"
-    ]
 
 
 def main(mark: str, seconds: float) -> None:

@@ -75,17 +75,20 @@ TESTS = """
         with pytest.raises(ZeroDivisionError):
             await netns["left"].spawn(lambda: 1 / 0)
 
+    def here():
+        return os.stat("/proc/thread-self/ns/net").st_ino
+
     async def test_callbacks_are_outside(netns):
-        home = os.stat("/proc/thread-self/ns/net").st_ino
+        home = here()
         seen = []
 
         async def look(reader, writer):
-            seen.append(os.stat("/proc/thread-self/ns/net").st_ino)
+            seen.append(here())
             await echo(reader, writer)
 
         async with await netns["right"].start_server(look, "right", 80):
             await ask(netns["left"], "right", 80)
-        seen.append(await asyncio.to_thread(lambda: os.stat("/proc/thread-self/ns/net").st_ino))
+        seen.append(await asyncio.to_thread(here))
         assert seen == [home, home]
 
     async def test_failure_has_its_picture(netns):
@@ -94,7 +97,7 @@ TESTS = """
 
 
 def test_coroutines(inner: Inner) -> None:
-    """Tests and fixtures of pytest-asyncio build, connect and serve within their own loop.
+    """Tests and fixtures of pytest-asyncio build, connect and serve in their own loop.
 
     ::
 

@@ -63,7 +63,7 @@ def test_topology_is_overridden(inner: Inner, plugin_args: tuple[str, ...]) -> N
 
 
 def test_wider_scopes(inner: Inner, plugin_args: tuple[str, ...]) -> None:
-    """Networks of modules and sessions live as long as their fixtures, beside the test's own.
+    """Networks of modules and sessions live as long as their fixtures do.
 
     ::
 
@@ -83,7 +83,9 @@ def test_wider_scopes(inner: Inner, plugin_args: tuple[str, ...]) -> None:
         @pytest.fixture(scope="module")
         def narrow(netns_manager):
             cable = Topology(
-                Namespace("left"), Namespace("right"), Veth("left", "right", subnet="10.0.0.0/24")
+                Namespace("left"),
+                Namespace("right"),
+                Veth("left", "right", subnet="10.0.0.0/24"),
             )
             with netns_manager.build(cable) as network:
                 yield network
@@ -112,13 +114,13 @@ def test_wider_scopes(inner: Inner, plugin_args: tuple[str, ...]) -> None:
             """,
             name=f"test_{name}",
         )
-    inner.run(*plugin_args, *(["--dist", "loadfile"] if plugin_args else [])).assert_outcomes(
-        passed=6
-    )
+    inner.run(
+        *plugin_args, *(["--dist", "loadfile"] if plugin_args else [])
+    ).assert_outcomes(passed=6)
 
 
 def test_marker_is_enough(inner: Inner) -> None:
-    """A marked test gets its network though it does not ask for it, even of unittest."""
+    """A marked test gets its network though it does not ask, even one of unittest."""
     inner.write(
         """
         import unittest

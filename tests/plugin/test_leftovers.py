@@ -75,31 +75,15 @@ def test_sockets_and_descriptors(inner: Inner) -> None:
                     one.close()
         """,
     )
-    inner.run("--import-mode=prepend").assert_outcomes(passed=7)
+    inner.run().assert_outcomes(passed=7)
 
 
-def test_processes(inner: Inner, plugin_args: tuple[str, ...]) -> None:
-    """Servers, daemons that forked twice and children that ignore SIGTERM end with their test."""
+def test_processes(inner: Inner) -> None:
+    """Servers, daemons that forked twice and stubborn children end with their test."""
     write(
         inner,
         """
-        import leftovers
         pytestmark = pytest.mark.netns(CABLE)
-
-        @pytest.fixture(autouse=True)
-        def ends():
-            pids = []
-            yield pids
-            for pid in pids:
-                assert Path(f"/proc/{pid}").exists()
-
-        @pytest.fixture
-        def pids(tmp_path):
-            path = tmp_path / "pids"
-            path.touch()
-            pids = []
-            yield lambda count: eventually(lambda: len(path.read_text().split()) >= count), path
-            pids = path.read_text().split()
 
         DAEMON = '''
         import os, signal, sys, time
@@ -118,14 +102,6 @@ def test_processes(inner: Inner, plugin_args: tuple[str, ...]) -> None:
             namespace.run([sys.executable, "-S", program, pid_file, *arguments])
             return int(eventually(lambda: pid_file.exists() and pid_file.read_text()))
 
-        def check_gone(pid):
-            eventually(lambda: not Path(f"/proc/{pid}").exists())
-
-        @pytest.fixture
-        def gone_after_test():
-            pids = []
-            yield pids.append
-
         def test_server(netns):
             netns["left"].popen(
                 [sys.executable, "-S", "-m", "http.server", "80"]
@@ -138,9 +114,8 @@ def test_processes(inner: Inner, plugin_args: tuple[str, ...]) -> None:
             assert daemon(netns["left"], tmp_path, "stubborn") in netns["left"].pids()
 
         def test_stubborn_child(netns):
-            child = netns["left"].popen(
-                ["sh", "-c", "trap '' TERM; (trap '' TERM; sleep 600) & echo on; sleep 600; wait"]
-            )
+            script = "trap '' TERM; sleep 600 & echo on; sleep 600; wait"
+            child = netns["left"].popen(["sh", "-c", script])
             child.wait_for_output("on")
 
         def test_child_of_call(netns):
@@ -148,14 +123,15 @@ def test_processes(inner: Inner, plugin_args: tuple[str, ...]) -> None:
 
         def test_child_of_block(netns):
             with netns["left"]:
-                subprocess.Popen(["sleep", "600"], start_new_session=True).returncode = 0
+                child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+            child.returncode = 0  # it is not ours to wait for
 
         def test_in_a_namespace_of_its_own(netns):
             # out of sight by its network namespace, but not by its host name's
             netns["left"].popen(["unshare", "-n", "sleep", "600"])
         """,
     )
-    result = inner.run(*plugin_args, *(["--dist=loadfile"] if plugin_args else []))
+    result = inner.run()
     result.assert_outcomes(passed=9)
 
 
@@ -224,21 +200,21 @@ def test_threads_that_wait(inner: Inner) -> None:
 
 
 def test_thread_that_cannot_be_ended(inner: Inner) -> None:
-    """A thread that sleeps in C stays: its test has an error that names it, the next one none."""
+    """A thread that sleeps in C stays, and an error of its test alone names it."""
     inner.write(
         """
         import leftovers
 
         @pytest.mark.netns(CABLE)
         def test_sleeps(netns):
-            netns["left"].spawn(time.sleep, 5)
+            netns["left"].spawn(time.sleep, 3)
 
         @pytest.mark.netns(CABLE)
         def test_own_thread(netns):
             def sleep():
                 with netns["right"]:
                     entered.set()
-                    time.sleep(5)
+                    time.sleep(3)
 
             entered = threading.Event()
             threading.Thread(target=sleep, name="sleeper", daemon=True).start()

@@ -31,13 +31,13 @@ TESTS = """
 def test_skipped_with_the_reason(
     inner: Inner, unprivileged: list[str], plugin_args: tuple[str, ...]
 ) -> None:
-    """Without privileges the reason says what is missing, and the two ways to get it."""
+    """Without privileges the reason says what is missing, and two ways to get it."""
     inner.write(TESTS)
     result = inner.run_behind(unprivileged, "-rs", *plugin_args)
     result.assert_outcomes(passed=1, skipped=3)
     result.stdout.fnmatch_lines(
         [
-            "SKIPPED * network namespaces need CAP_NET_ADMIN and CAP_SYS_ADMIN, which *",
+            "SKIPPED * namespaces need CAP_NET_ADMIN and CAP_SYS_ADMIN, which *",
             "*either: run as root*",
             "*sudo *pytest*",
             "*or rootless, in a user namespace*",

@@ -15,12 +15,16 @@ CABLE_PICTURE = "left:eth0  10.0.0.1/24  *  10.0.0.2/24  right:eth0"
 
 def reports(result: pytest.RunResult) -> dict[str, str]:
     """Return the report of each failed test, by the test's name."""
-    parts = re.split(r"^_{3,} (?:ERROR at \w+ of )?(\w+) _{3,}$", str(result.stdout), flags=re.M)
+    parts = re.split(
+        r"^_{3,} (?:ERROR at \w+ of )?(\w+) _{3,}$",
+        str(result.stdout),
+        flags=re.MULTILINE,
+    )
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def test_process_that_ends(inner: Inner, plugin_args: tuple[str, ...]) -> None:
-    """A background process that ends by itself fails its test, and only that, with its output."""
+    """A background process that ends by itself fails its test, and shows its output."""
     inner.write(
         """
         pytestmark = pytest.mark.netns(CABLE)
@@ -60,11 +64,16 @@ def test_process_that_ends(inner: Inner, plugin_args: tuple[str, ...]) -> None:
     result = inner.run("-rA", *plugin_args)
     result.assert_outcomes(passed=3, failed=4)
     report = reports(result)
-    assert "background process 'sh' in namespace 'left' ended with exit code 3" in (
-        report["test_ends"]
+    assert (
+        "background process 'sh' in namespace 'left' ended with exit code 3"
+        in (report["test_ends"])
     )
-    assert report["test_ends"].index("first words") < report["test_ends"].index("last words")
-    assert "'victim' in namespace 'left' was killed by SIGKILL" in report["test_is_killed"]
+    assert report["test_ends"].index("first words") < report["test_ends"].index(
+        "last words"
+    )
+    assert (
+        "'victim' in namespace 'left' was killed by SIGKILL" in report["test_is_killed"]
+    )
     assert "ended with exit code 0" in report["test_succeeds_early"]
     assert "All traceback entries are hidden" not in report["test_ends"]
     # what is seen first may be the effect; the cause stands beside it
@@ -73,7 +82,7 @@ def test_process_that_ends(inner: Inner, plugin_args: tuple[str, ...]) -> None:
 
 
 def test_process_of_a_wider_scope(inner: Inner) -> None:
-    """A process of a module's network that ends fails the test that runs meanwhile, once."""
+    """A process of a module that ends fails the test that runs meanwhile, once."""
     inner.write(
         """
         @pytest.fixture(scope="module")
@@ -118,13 +127,13 @@ def test_process_of_a_wider_scope(inner: Inner) -> None:
 
 
 def test_output_of_processes(inner: Inner, plugin_args: tuple[str, ...]) -> None:
-    """A failed test shows its own processes' output and its network, and no other test's."""
+    """A failed test shows its network and its processes' output, and no other's."""
     inner.write(
         """
         def chatter(netns, words):
             netns["left"].popen(
                 # goes on after its test, if it is let
-                ["sh", "-c", f"trap '' TERM; while echo {words}; do sleep 0.01; done"],
+                ["sh", "-c", f"while echo {words}; do sleep 0.01; done"],
                 name="chatterer",
             ).wait_for_output(words)
 
@@ -172,7 +181,7 @@ def test_output_of_processes(inner: Inner, plugin_args: tuple[str, ...]) -> None
         ("test_broken_fixture", "broken words"),
     ):
         assert "output of 'chatterer' in namespace 'left' (running)" in report[name]
-        said = set(re.findall(r"^\w+ words$", report[name], flags=re.M))
+        said = set(re.findall(r"^\w+ words$", report[name], flags=re.MULTILINE))
         assert said == {words}
         assert re.search(CABLE_PICTURE.replace("*", ".+"), report[name])
     for name in ("test_without_network", "test_empty"):
@@ -185,7 +194,7 @@ def test_output_of_processes(inner: Inner, plugin_args: tuple[str, ...]) -> None
 
 
 def test_tasks(inner: Inner, plugin_args: tuple[str, ...]) -> None:
-    """A task that fails unobserved fails its test with its own traceback, and no other test."""
+    """A task that fails unobserved fails its test, with the task's own traceback."""
     inner.write(
         """
         pytestmark = pytest.mark.netns(CABLE)
@@ -253,7 +262,7 @@ def test_outcomes_inside_call(inner: Inner) -> None:
 
 
 def test_tracebacks(inner: Inner) -> None:
-    """An assertion inside a namespace is explained, and no frame of this package is shown."""
+    """An assertion inside a namespace is explained, without frames of the package."""
     inner.pytester.makeconftest(
         """
         import pytest
@@ -303,7 +312,11 @@ def test_tracebacks(inner: Inner) -> None:
     result.assert_outcomes(failed=7)
     report = reports(result)
     for name, *texts in (
-        ("test_call", "assert {'number': 3} == {'number': 4}", "{'number': 3} != {'number': 4}"),
+        (
+            "test_call",
+            "assert {'number': 3} == {'number': 4}",
+            "{'number': 3} != {'number': 4}",
+        ),
         ("test_nested", "assert [1, 2] == [1, 3]", "At index 1 diff: 2 != 3"),
         ("test_entered", "assert 'entered' == 'left'"),
         ("test_result", "assert 'spawned' == 'called'"),

@@ -66,7 +66,7 @@ FAREWELL = """
 
 
 def hold(inner: Inner) -> list[int]:
-    """Return descriptors of the namespaces of a run, which keep their numbers for them."""
+    """Return descriptors of the namespaces of a run, which keep their numbers."""
     paths = inner.read("paths").splitlines()
     return [os.open(path, os.O_RDONLY) for path in paths]
 
@@ -104,7 +104,7 @@ def end(run: subprocess.Popen[str]) -> str:
 
 
 def test_ctrl_c_in_a_test(inner: Inner) -> None:
-    """Ctrl-C ends the test it comes in, all of whose network and processes are taken down."""
+    """Ctrl-C ends the run and the test it comes in, whose network is taken down."""
     inner.write(BUSY + FAREWELL)
     run = inner.start()
     namespaces = hold(inner)
@@ -117,7 +117,9 @@ def test_ctrl_c_in_a_test(inner: Inner) -> None:
     assert_deserted(namespaces)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["TERM", "KILL"])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGKILL], ids=["TERM", "KILL"]
+)
 def test_killed(inner: Inner, number: signal.Signals) -> None:
     """A run that is killed has no chance to clean up, and yet nothing of it remains."""
     inner.write(BUSY + FAREWELL)
@@ -181,7 +183,8 @@ def test_worker_of_xdist_is_killed(inner: Inner) -> None:
     @pytest.mark.parametrize("number", range(4))
     def test_others(netns, number):
         assert netns["left"].ping("right")
-        pids = eventually(lambda: Path("pids").exists() and Path("pids").read_text()).split()
+        eventually(Path("pids").exists)
+        pids = Path("pids").read_text().split()
         # while the run goes on: of a zombie there is no command line
         eventually(lambda: not any(command_line(pid) for pid in pids))
 
