@@ -90,7 +90,7 @@ class Snapshot:
                 *_vlans(vlans),
                 *(("address", message[16:]) for message in addresses),
                 *_forwarding(forwarding, self.lladdr),
-                *(("multicast", message[24:]) for message in multicast),
+                *_multicast(multicast),
                 *(("queue", message[16:36]) for message in queues),
             )
         )
@@ -163,6 +163,21 @@ def _forwarding(
         lladdr = entry.get(_NDA_LLADDR, b"")
         if lladdr != own:
             yield "forwarding", index, state, flags, kind, lladdr, entry.get(_NDA_VLAN)
+
+
+def _multicast(messages: tuple[bytes, ...]) -> Iterator[tuple[object, ...]]:
+    """List multicast groups and router ports.
+
+    An entry without any port is one that the kernel is about to collect.
+    """
+    for message in messages:
+        # struct nlmsghdr and struct br_port_msg
+        for kind, table in attributes(message, 24):
+            for _, entry in attributes(table):
+                yield from (
+                    ("multicast", kind, number, payload)
+                    for number, payload in attributes(entry)
+                )
 
 
 def _info_data(linkinfo: bytes) -> bytes:

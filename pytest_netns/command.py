@@ -7,6 +7,7 @@ import errno
 import os
 import select
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -131,13 +132,22 @@ def start(
                 f"run {words[0]!r} in directory {os.fspath(cwd)!r}",
                 file.name,
             ) from error
-        path = (env or os.environ).get("PATH", os.defpath)
         raise MissingProgram(
-            f"cannot run {words[0]!r} in namespace {file.name!r}: no such program "
-            f"(PATH={path}); install it, or give its path"
+            errno.ENOENT,
+            f"cannot run {words[0]!r} in namespace {file.name!r}: "
+            + _what_is_missing(words[0], os.environ if env is None else env),
         ) from error
+    except KernelError:
+        raise  # the namespace's thread could not be set up
     except OSError as error:
         raise KernelError(error.errno or 0, f"run {words[0]!r}", file.name) from error
+
+
+def _what_is_missing(program: str, env: Mapping[str, str]) -> str:
+    path = env.get("PATH", os.defpath)
+    if shutil.which(program, path=path) is not None:
+        return "it is there, but not the interpreter that its first line names"
+    return f"no such program (PATH={path}); install it, or give its path"
 
 
 class _Conversation:

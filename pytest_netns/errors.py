@@ -123,7 +123,7 @@ class MissingProgram(MissingTool, FileNotFoundError):
 
     def __str__(self) -> str:
         """Show the message alone, without `OSError`'s decoration."""
-        return str(self.args[0])
+        return str(self.args[-1])
 
 
 class KernelError(NetnsError, OSError):

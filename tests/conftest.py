@@ -1,4 +1,4 @@
-"""Who may run: tests that build networks skip, or fail, with the plugin's own reason."""
+"""Who may run: tests that build networks skip, or fail, with the plugin's reason."""
 
 from __future__ import annotations
 

@@ -5,10 +5,11 @@ left (10.0.1.1) --- br0 --- (10.0.0.1) right
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import os
 import socket
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,6 +30,9 @@ from pytest_netns import (
     build,
 )
 from pytest_netns import _netlink as netlink
+from pytest_netns._fabric import Fabric, FreshIndex
+from pytest_netns._switches import Switches
+from pytest_netns.builder import Builder
 from pytest_netns.manager import BuildCancelled
 
 if TYPE_CHECKING:
@@ -53,15 +57,15 @@ def manager() -> Iterator[NetworkManager]:
 def descriptors() -> set[str]:
     """What this process has open."""
     found = set()
-    for fd in os.listdir("/proc/self/fd"):
-        try:
-            found.add(f"{fd} {os.readlink(f'/proc/self/fd/{fd}')}")
-        except OSError:
-            continue  # the directory's own
+    for path in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # the directory's own
+            found.add(f"{path.name} {path.readlink()}")
     return found
 
 
 class TestBuild:
+    """What a build makes."""
+
     def test_everything_declared_is_there(self, manager: NetworkManager) -> None:
         """What the kernel says is what the records say."""
         topology = Topology(
@@ -118,7 +122,7 @@ class TestBuild:
     def test_a_bridge_in_a_namespace_is_a_device_of_it(
         self, manager: NetworkManager
     ) -> None:
-        """It has addresses, a MAC address and an MTU, and carries its cables' traffic."""
+        """It has addresses, a MAC address, an MTU, and carries its cables' traffic."""
         topology = Topology(
             Namespace("gw"),
             Namespace("pc"),
@@ -229,6 +233,8 @@ class TestBuild:
 
 
 class TestFirstPacket:
+    """When a build returns, the network carries."""
+
     def test_every_first_packet_goes_through(self, manager: NetworkManager) -> None:
         """Of 1,000 builds none loses the first packet, IPv4 or IPv6."""
         lost = []
@@ -257,6 +263,8 @@ class TestFirstPacket:
 
 
 class TestAdd:
+    """A live network grows."""
+
     def test_any_record_at_any_time(self, netns: Network) -> None:
         """Namespaces, bridges and cables join a network that is in use."""
         netns.add(Namespace("a"))
@@ -316,6 +324,8 @@ class TestAdd:
 
 
 class TestRollback:
+    """A build that fails takes itself back."""
+
     def test_a_refusal_takes_all_of_the_build_back(
         self, manager: NetworkManager
     ) -> None:
@@ -358,54 +368,50 @@ class TestRollback:
     ) -> None:
         """An interruption at each request in turn leaves nothing, until none comes."""
         manager.build(LAN).close()
-        apply = netlink.RouteSocket.apply
-        for position in range(100):
-            seen = 0
-
-            def interrupted(
-                self: netlink.RouteSocket, requests: list[bytearray]
-            ) -> None:
-                nonlocal seen
-                for request in requests:
-                    if seen == position:
-                        raise KeyboardInterrupt
-                    seen += 1
-                    apply(self, [request])
-
-            with monkeypatch.context() as patch:
-                patch.setattr(netlink.RouteSocket, "apply", interrupted)
-                try:
-                    manager.build(LAN).close()
-                except KeyboardInterrupt:
-                    pass
-                else:
-                    break
+        position = 0
+        while interrupts(manager, monkeypatch, position):
             assert manager.networks == []
-        assert position > 8  # it did interrupt, more than eight times
+            position += 1
+        assert position > 8, "it was hardly ever interrupted"
         with manager.build(LAN) as network:
             assert network["left"].ping("right")
 
-    def test_a_cancelled_build_ends_between_its_steps(
-        self, manager: NetworkManager
-    ) -> None:
+    def test_a_cancelled_build_ends_between_its_steps(self) -> None:
         """The step at which a build is cancelled is its last."""
-        from pytest_netns._fabric import Fabric, FreshIndex
-        from pytest_netns._switches import Switches
-        from pytest_netns.builder import Builder
-
         switches = Switches()
         for allowed in range(8):
             fabric = Fabric(switches, FreshIndex())
-            count = 0
+            steps = iter(range(allowed))
 
-            def check_cancelled() -> None:
-                nonlocal count
-                count += 1
-                if count > allowed:
+            def check_cancelled(steps: Iterator[int] = steps) -> None:
+                if next(steps, None) is None:
                     raise BuildCancelled
 
             with pytest.raises(BuildCancelled):
                 Builder(fabric, switches, check_cancelled).build(LAN.steps)
             assert (fabric.files, fabric.switches, fabric.indexes) == ({}, {}, {})
         switches.close()
-        assert manager.networks == []
+
+
+def interrupts(
+    manager: NetworkManager, monkeypatch: pytest.MonkeyPatch, position: int
+) -> bool:
+    """Interrupt a build at the request at `position`; False if it has none there."""
+    apply = netlink.RouteSocket.apply
+    requests_left = position
+
+    def interrupted(self: netlink.RouteSocket, requests: list[bytearray]) -> None:
+        nonlocal requests_left
+        for request in requests:
+            if requests_left == 0:
+                raise KeyboardInterrupt
+            requests_left -= 1
+            apply(self, [request])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(netlink.RouteSocket, "apply", interrupted)
+        try:
+            manager.build(LAN).close()
+        except KeyboardInterrupt:
+            return True
+    return False

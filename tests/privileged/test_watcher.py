@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_netns import Namespace, NetworkManager, Topology
 from pytest_netns._processes import await_end
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ALONE = Topology(Namespace("a"))
 
