@@ -43,7 +43,7 @@ def end_threads_of(
     inodes = {namespace.inode for namespace in namespaces}
     tasks = [task for namespace in namespaces for task in namespace.tasks]
     for namespace in namespaces:
-        namespace.end_threads(0)
+        namespace.end_threads()
     release_descriptors(inodes, keep)  # ends system calls that wait on sockets
     deadline = time.monotonic() + _SOCKET_GRACE
     while any(not task.done() for task in tasks) and time.monotonic() < deadline:

@@ -124,7 +124,7 @@ class Job(Generic[T]):
 class _Worker:
     """One thread and the queue that it takes its jobs from."""
 
-    __slots__ = ("ident", "queue", "thread")
+    __slots__ = ("queue", "thread")
 
     def __init__(self, threads: Threads) -> None:
         self.queue: SimpleQueue[Job[Any] | None] = SimpleQueue()
@@ -149,11 +149,6 @@ class Threads:
         self._all: set[_Worker] = set()
         self._lock = threading.Lock()
         self._closed = False
-
-    @property
-    def used(self) -> bool:
-        """Whether a thread was ever needed."""
-        return bool(self._all)
 
     def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Make a call on one of the threads and return its value or raise its error."""
@@ -220,8 +215,8 @@ class Threads:
             self._idle.append(worker)
             return True
 
-    def close(self, grace: float) -> list[threading.Thread]:
-        """End all threads; return those that are still busy after `grace` seconds."""
+    def close(self, grace: float) -> None:
+        """End all threads, and wait for them for up to `grace` seconds."""
         with self._lock:
             self._closed = True
             workers, idle = set(self._all), list(self._idle)
@@ -231,7 +226,6 @@ class Threads:
         deadline = time.monotonic() + grace
         for worker in workers:
             worker.thread.join(max(0.0, deadline - time.monotonic()))
-        return [worker.thread for worker in workers if worker.thread.is_alive()]
 
 
 def cancel(job: Job[Any]) -> None:

@@ -17,7 +17,6 @@ from .ping import PingResult, ping
 
 if TYPE_CHECKING:
     import socket
-    import threading
     from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
@@ -146,9 +145,9 @@ class NetworkNamespace(Commands, Sockets, Views):
         if uts is not None:
             yield uts
 
-    def end_threads(self, grace: float) -> list[threading.Thread]:
-        """End its threads; return those that are still busy after `grace` seconds."""
-        return self._threads.close(grace)
+    def end_threads(self) -> None:
+        """Let its threads end; those that are busy do so when their calls have."""
+        self._threads.close(grace=0)
 
     def open_sockets(self) -> list[socket.socket]:
         """List the sockets that `socket` gave out and that somebody has."""
