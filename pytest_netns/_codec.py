@@ -186,20 +186,19 @@ def _veth(
     )
 
 
-def add_bridge(index: int, bridge: Bridge, ifname: str | None = None) -> bytearray:
+def add_bridge(index: int, bridge: Bridge) -> bytearray:
     """``ip link add NAME up type bridge [stp_state 1] [vlan_filtering 1]``."""
-    return _bridge(ifname or bridge.name, bridge, _CREATE_EXCLUSIVE).fill(
-        {_INDEX: index}
-    )
+    return _bridge(bridge.name, bridge, _CREATE_EXCLUSIVE).fill({_INDEX: index})
 
 
-def set_bridge(index: int, bridge: Bridge) -> bytearray:
-    """``ip link set dev INDEX name NAME up type bridge stp_state ...``."""
-    return _bridge(bridge.name, bridge, _REQUEST).fill({_INDEX: index})
+def set_bridge(index: int, bridge: Bridge, *, rename: bool) -> bytearray:
+    """``ip link set dev INDEX [name NAME] up type bridge stp_state ...``."""
+    name = bridge.name if rename else None
+    return _bridge(name, bridge, _REQUEST).fill({_INDEX: index})
 
 
 @functools.lru_cache(maxsize=256)
-def _bridge(ifname: str, bridge: Bridge, flags: int) -> _Template:
+def _bridge(ifname: str | None, bridge: Bridge, flags: int) -> _Template:
     settings = _present(
         IFLA_BR_STP_STATE=int(bridge.stp),
         # a kernel without it refuses even the 0 that is its default

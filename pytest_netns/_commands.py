@@ -63,7 +63,6 @@ class Commands(Inside):
             MissingProgram: There is no such program.
             ClosedError: The network is closed.
         """
-        __tracebackhide__ = True
         self.prepare_for_processes()
         return command.run(
             self._file,
@@ -102,7 +101,6 @@ class Commands(Inside):
             MissingProgram: There is no such program.
             ClosedError: The network is closed.
         """
-        __tracebackhide__ = True
         self.prepare_for_processes()
         process = Process(
             self._file,

@@ -125,7 +125,6 @@ class Inside:
             Exception: Whatever the function raises, with its traceback.
             ClosedError: The network is closed.
         """
-        __tracebackhide__ = True
         self.prepare_for_processes()
         return self._threads.call(function, *args, **kwargs)
 

@@ -111,21 +111,23 @@ class Switch:
             MissingFeature: The kernel cannot filter VLANs.
         """
         before, self.borrower = self.borrower, bridge
-        if before.name != bridge.name:
+        rename = before.name != bridge.name
+        if rename:
             # only kernels since 6.2 rename an interface that is up
             self._apply(
                 codec.set_link(_INDEX, up=False), f"set bridge {before.name!r} down"
             )
-        if bridge != Bridge(before.name):
+        if rename or _is_special(bridge):
             self._apply(
-                codec.set_bridge(_INDEX, bridge), f"set up bridge {bridge.name!r}"
+                codec.set_bridge(_INDEX, bridge, rename=rename),
+                f"set up bridge {bridge.name!r}",
             )
         check_vlan_filtering(self.socket, _INDEX, bridge)
 
     def reset(self) -> None:
         """Take back what the borrower's record declared."""
         bridge = self.borrower
-        if bridge == Bridge(bridge.name):
+        if not _is_special(bridge):
             return
         mtu = 1500 if bridge.mtu is not None else None
         request = codec.reset_bridge(_INDEX, mtu, vlan_filtering=bridge.vlan_filtering)
@@ -261,6 +263,11 @@ def _scrub(switch: Switch) -> SwitchState:
         return switch.state()
     except (KernelError, Refusal):
         return SwitchState.CHANGED
+
+
+def _is_special(bridge: Bridge) -> bool:
+    """Tell whether a bridge has settings that a plain one has not."""
+    return bridge.stp or bridge.vlan_filtering or any(_stickiness(bridge))
 
 
 def _stickiness(bridge: Bridge) -> tuple[bool, bool]:

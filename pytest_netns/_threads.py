@@ -60,7 +60,6 @@ class Job(Generic[T]):
 
     def perform(self) -> None:
         """Make the call, on the thread that this is called on."""
-        __tracebackhide__ = True
         call, self._call = self._call, None
         self.thread = threading.get_ident()
         try:
@@ -112,7 +111,6 @@ class Job(Generic[T]):
 
     def outcome(self) -> T:
         """Return the value of a finished call, or raise its error and traceback."""
-        __tracebackhide__ = True
         if self.error is not None:
             try:
                 raise self.error
@@ -152,7 +150,6 @@ class Threads:
 
     def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Make a call on one of the threads and return its value or raise its error."""
-        __tracebackhide__ = True
         # a partial has no frame of its own in the traceback
         job = self.submit(functools.partial(function, *args, **kwargs))
         job.wait()

@@ -68,7 +68,6 @@ class Builder:
             PrivilegeError: It refuses for want of privilege.
             MissingFeature: It does not know what it is asked for.
         """
-        __tracebackhide__ = True
         with self._fabric.all_or_nothing():
             for (_, place), batch in itertools.groupby(steps, key=_batch_of):
                 self._check_cancelled()

@@ -68,7 +68,6 @@ def run(
     cwd: str | os.PathLike[str] | None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end; see `NetworkNamespace.run`."""
-    __tracebackhide__ = True
     words = split_arguments(args)
     process = start(
         file,
@@ -110,7 +109,6 @@ def start(
     cwd: str | os.PathLike[str] | None,
 ) -> subprocess.Popen[bytes]:
     """Start a process on a thread of the namespace, all of whose view it inherits."""
-    __tracebackhide__ = True
 
     def start() -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # what the test asks for

@@ -44,14 +44,19 @@ def netns(
     netns_topology: Topology,
 ) -> Iterator[Network]:
     """Give the test's live network: what its marker declares, or an empty one."""
-    from .errors import UnsupportedError
+    from .errors import TeardownError, UnsupportedError
 
-    __tracebackhide__ = True
     try:
         check_required(required_programs(request.node))
         network = netns_manager.build(netns_topology)
     except UnsupportedError as error:
         request.config.stash[SESSION].give_up(error)
     network.raises_failures = False  # the plugin raises them while the test runs
-    with network:
-        yield network
+    leftovers = ""
+    try:
+        with network:
+            yield network
+    except TeardownError as error:
+        leftovers = str(error)
+    if leftovers:
+        pytest.fail(leftovers, pytrace=False)  # no line of the test is to blame

@@ -63,7 +63,6 @@ class NetworkManager:
             MissingFeature: The kernel lacks something.
             ClosedError: The manager is closed.
         """
-        __tracebackhide__ = True
         if self._closed:
             raise ClosedError("the network manager is closed")
         fabric = Fabric(self._switches, self._fresh)
@@ -75,11 +74,9 @@ class NetworkManager:
 
     def extend(self, fabric: Fabric, layout: Layout, built: Layout) -> None:
         """Bring `fabric` from `built` to `layout`, or leave it as it was."""
-        __tracebackhide__ = True
         self._build(fabric, plan(layout, built))
 
     def _build(self, fabric: Fabric, steps: tuple[Step, ...]) -> None:
-        __tracebackhide__ = True
         cancelled = threading.Event()
 
         def check_cancelled() -> None:
@@ -89,7 +86,6 @@ class NetworkManager:
         builder = Builder(fabric, self._switches, check_cancelled)
 
         def build() -> None:
-            __tracebackhide__ = True
             try:
                 builder.build(steps)
             except KernelError as error:
@@ -102,10 +98,8 @@ class NetworkManager:
 
     def dismantle(self, network: Network) -> None:
         """Take a network down, whatever interrupts the caller."""
-        __tracebackhide__ = True
 
         def take_down() -> None:
-            __tracebackhide__ = True
             try:
                 network.take_down()
             finally:
@@ -148,10 +142,8 @@ class NetworkManager:
         self, work: Callable[[], T], cancel: Callable[[], None] = lambda: None
     ) -> T:
         """Do work on the manager's own thread, to its end even if interrupted."""
-        __tracebackhide__ = True
 
         def alone() -> T:
-            __tracebackhide__ = True
             with self._one_at_a_time:
                 return work()
 

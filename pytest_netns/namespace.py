@@ -53,7 +53,6 @@ class NetworkNamespace(Commands, Sockets, Views):
         Raises:
             UnknownName: `target` is neither an address nor a known name.
         """
-        __tracebackhide__ = True
         try:
             address = ipaddress.ip_address(target)
         except ValueError:
@@ -81,7 +80,6 @@ class NetworkNamespace(Commands, Sockets, Views):
         Raises:
             WaitTimeout: Nobody does; it lists who listens where.
         """
-        __tracebackhide__ = True
         waiting.wait_listening(
             self._file, port, protocol=protocol, address=address, timeout=timeout
         )
@@ -103,7 +101,6 @@ class NetworkNamespace(Commands, Sockets, Views):
         Raises:
             WaitTimeout: The deadline has passed; it says what was last seen.
         """
-        __tracebackhide__ = True
         with self._file.entered():
             return waiting.wait_until(function, timeout=timeout, message=message)
 

@@ -81,7 +81,6 @@ class Network:
         Raises:
             UnknownName: There is none; says which there are.
         """
-        __tracebackhide__ = True
         try:
             return self._namespaces[name]
         except KeyError:
@@ -153,7 +152,6 @@ class Network:
         Raises:
             TeardownError: Something could not be taken down.
         """
-        __tracebackhide__ = True
         with self._lock:
             if self._closed:
                 return
@@ -200,7 +198,6 @@ class Network:
 
     def take_down(self) -> None:
         """Carry out `close`; for the manager."""
-        __tracebackhide__ = True
         visited = [namespace for namespace in self if namespace.visited]
         leftovers: list[str] = []
         # a thread that ends may let go of the last reference to one
@@ -290,7 +287,6 @@ class Network:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        __tracebackhide__ = True
         failures = self.take_failures() if self.raises_failures and kind is None else []
         if value is not None:
             with contextlib.suppress(NetnsError):  # the first error is what counts

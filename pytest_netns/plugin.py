@@ -16,6 +16,7 @@ from .session import SESSION, NetnsSession, raise_failure
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+from .tracebacks import without_package_frames
 
 __all__ = ["netns", "netns_manager", "netns_topology"]
 
@@ -55,7 +56,6 @@ def pytest_collection_modifyitems(
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Fail a test whose background processes or tasks failed unnoticed."""
-    __tracebackhide__ = True
     session = item.config.stash[SESSION]
     at_home = session.main_thread_is_home()  # or a fixture has brought it somewhere
     try:
@@ -72,9 +72,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """Show the network and the output of its processes with a failed test."""
-    if call.excinfo is not None and not call.excinfo.errisinstance(
-        pytest.skip.Exception
-    ):
+    if call.excinfo is None:
+        return
+    if not item.config.getoption("fulltrace"):
+        call.excinfo = without_package_frames(call.excinfo)
+    if not call.excinfo.errisinstance(pytest.skip.Exception):
         for title, text in item.config.stash[SESSION].sections():
             item.add_report_section(call.when, f"netns {title}", text)
 

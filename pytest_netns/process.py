@@ -98,7 +98,6 @@ class Process:
         Raises:
             WaitTimeout: It has not within `timeout` seconds; shows its output.
         """
-        __tracebackhide__ = True
         if not self._wait(timeout):
             raise WaitTimeout(
                 f"process {self.name!r} in namespace {self._file.name!r} to end",
@@ -141,7 +140,6 @@ class Process:
             WaitTimeout: It does not within `timeout` seconds; shows the output.
             ProcessEnded: It ended without a match.
         """
-        __tracebackhide__ = True
         pattern = re.compile(regex, re.MULTILINE)
 
         def look() -> re.Match[str] | None:
@@ -169,7 +167,6 @@ class Process:
             WaitTimeout: Nobody does within `timeout` seconds.
             ProcessEnded: It ended before.
         """
-        __tracebackhide__ = True
 
         def still_hopeful() -> None:
             if self.poll() is not None:

@@ -102,8 +102,6 @@ def raise_failure(failure: BaseException) -> NoReturn:
     """Fail the test with what went wrong in the background."""
     from .errors import ProcessEnded
 
-    # of a failure without a traceback pytest says that all of it is hidden
-    __tracebackhide__ = not isinstance(failure, ProcessEnded)
     if isinstance(failure, ProcessEnded):
         pytest.fail(str(failure), pytrace=False)  # it happened outside of any Python
     raise failure

@@ -37,7 +37,6 @@ class Task(Generic[T]):
             WaitTimeout: It has not ended within `timeout` seconds.
             Exception: Whatever the function raised.
         """
-        __tracebackhide__ = True
         if not self._job.wait(timeout):
             raise WaitTimeout(
                 f"task {self.name}() in namespace {self.namespace!r} to end",

@@ -43,7 +43,6 @@ def wait_until(
     Raises:
         WaitTimeout: The deadline has passed; it says what was last seen.
     """
-    __tracebackhide__ = True
     deadline = time.monotonic() + timeout
     pause = _FIRST_PAUSE
     while True:
@@ -135,7 +134,6 @@ def wait_listening(
     Raises:
         WaitTimeout: Nobody does; it lists who listens where.
     """
-    __tracebackhide__ = True
     wanted = ipaddress.ip_address(address) if address is not None else None
     seen: list[Listener] = []
 

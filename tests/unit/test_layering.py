@@ -58,7 +58,7 @@ LAYERS = (
         "network",
         "manager",
     },
-    {"markers", "session", "fixtures", "plugin"},
+    {"tracebacks", "markers", "session", "fixtures", "plugin"},
 )
 LAYER_OF = {module: number for number, layer in enumerate(LAYERS) for module in layer}
 
@@ -66,7 +66,7 @@ LAYER_OF = {module: number for number, layer in enumerate(LAYERS) for module in 
 OWNERS = {
     "pyroute2": {"_codec"},
     "ctypes": {"_syscalls"},
-    "pytest": {"fixtures", "markers", "plugin", "session"},
+    "pytest": {"fixtures", "markers", "plugin", "session", "tracebacks"},
     "_pytest": set(),
     "iperf3": set(),
     "scapy": set(),
@@ -231,7 +231,7 @@ def test_the_package_itself_names_homes_only() -> None:
 
 
 def test_pytest_starts_without_the_layers_that_build_networks() -> None:
-    """What pytest imports at start-up is the four files of its own layer."""
+    """What pytest imports at start-up is the files of its own layer."""
     program = """
 import sys
 import pytest
