@@ -155,6 +155,39 @@ class Threads:
         job.wait()
         return job.outcome()
 
+    def call_undisturbed(
+        self,
+        call: Callable[[], T],
+        *,
+        cancel: Callable[[], None] = lambda: None,
+        undo: Callable[[T], None] = lambda _: None,
+    ) -> T:
+        """Make a call to its end, even if the calling thread is interrupted.
+
+        Args:
+            call: The call.
+            cancel: Called at an interruption, to have the call end sooner.
+            undo: Called with the call's value if there was an interruption, since
+                nobody else will ever see that value.
+
+        Raises:
+            BaseException: The interruption, or what the call raised.
+        """
+        job = self.submit(call)
+        interruption: BaseException | None = None
+        while True:
+            try:
+                job.wait()
+                break
+            except BaseException as error:  # Ctrl-C, or a test's timeout
+                interruption = interruption or error
+                cancel()
+        if interruption is None:
+            return job.outcome()
+        if job.error is None:
+            undo(job.outcome())
+        raise interruption
+
     def submit(self, call: Callable[[], T]) -> Job[T]:
         """Hand a call to an idle thread, or to a new one.
 

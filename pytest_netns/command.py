@@ -122,7 +122,7 @@ def start(
         )
 
     try:
-        return threads.call(start)
+        return threads.call_undisturbed(start, undo=_abandon)
     except FileNotFoundError as error:
         if cwd is not None and not os.path.isdir(cwd):
             raise KernelError(
@@ -139,6 +139,12 @@ def start(
         raise  # the namespace's thread could not be set up
     except OSError as error:
         raise KernelError(error.errno or 0, f"run {words[0]!r}", file.name) from error
+
+
+def _abandon(process: subprocess.Popen[bytes]) -> None:
+    """End a process that was started when nobody wanted it any more."""
+    signal_group(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _what_is_missing(program: str, env: Mapping[str, str]) -> str:

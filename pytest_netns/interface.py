@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+import struct
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,13 @@ if TYPE_CHECKING:
 _IFF_UP = 0x1
 _IFF_RUNNING = 0x40
 _IFLA_OPERSTATE = 16
+_LINK_FLAGS = 24  # ifi_flags of struct ifinfomsg, behind struct nlmsghdr
 _LINK_HEADER = 32  # struct nlmsghdr and struct ifinfomsg
 _IF_OPER_UP = b"\6"
+
+#: How long the kernel may take for what it does by itself, in seconds; up to one
+#: second for a carrier that is lost (linkwatch_schedule_work() before Linux 6.5).
+_SETTLING_TIME = 2.0
 
 # struct rtmsg (include/uapi/linux/rtnetlink.h), behind struct nlmsghdr
 _ROUTE_KIND_OFFSET = 16 + 7
@@ -103,6 +109,7 @@ class Interface:
         back that were declared.
         """
         self._change(codec.set_link(self.index, up=False), "down")
+        self._settle_cable()
 
     def set_up(self) -> None:
         """Set it up, with the addresses and routes that were declared.
@@ -110,23 +117,28 @@ class Interface:
         Traffic flows at once if the other end is up; ``ip link set NAME up``.
         """
         self._change(codec.set_link(self.index, up=True), "up")
+        self._settle_cable()
         with self._file.entered(), RouteSocket() as route:
             for request in self._declared():
                 route.apply([request])
-            settle(route, [self.index], timeout=0)
-            self._settle_peer()
             own = [
                 one for index, one, _ in _dump_addresses(route) if index == self.index
             ]
             await_addresses(route, [str(one.ip) for one in own if one.version == 6])
 
-    def _settle_peer(self) -> None:
-        """Have the other end notice that it has a carrier again."""
+    def _settle_cable(self) -> None:
+        """Wait until each end knows whether the other one is up."""
         peer = self._peer()
-        if peer is not None:
-            file, index = peer
-            with file.entered(), RouteSocket() as route:
-                settle(route, [index], timeout=0)
+        if peer is None:
+            return
+        ends = [(self._file, self.index), peer]
+        deadline = time.monotonic() + _SETTLING_TIME
+        while time.monotonic() < deadline:
+            states = [_read_state(*end) for end in ends]
+            connected = all(is_up for is_up, _ in states)
+            if all(carries == connected for is_up, carries in states if is_up):
+                return
+            time.sleep(0.001)
 
     def _change(self, request: bytearray, state: str) -> None:
         with self._file.entered(), RouteSocket() as route:
@@ -153,7 +165,19 @@ class Interface:
         return f"<Interface '{self._file.name}:{self.name}' index={self.index}>"
 
 
-def settle(route: RouteSocket, indexes: Sequence[int], timeout: float = 2.0) -> None:
+def _read_state(file: NamespaceFile, index: int) -> tuple[bool, bool]:
+    """Tell whether an interface is set up, and whether it has a carrier."""
+    with file.entered(), RouteSocket() as route:
+        (answer,) = route.query([codec.get_link(index)])
+    (flags,) = struct.unpack_from("=I", answer, _LINK_FLAGS)
+    return bool(flags & _IFF_UP), _is_operational(answer)
+
+
+def _is_operational(answer: bytes) -> bool:
+    return attribute(answer, _IFLA_OPERSTATE, _LINK_HEADER) == _IF_OPER_UP
+
+
+def settle(route: RouteSocket, indexes: Sequence[int]) -> None:
     """Wait until links that have a peer can transmit.
 
     An interface that was up before its peer drops what it is given until the
@@ -161,25 +185,23 @@ def settle(route: RouteSocket, indexes: Sequence[int], timeout: float = 2.0) -> 
     (``rtnl_getlink()``, linkwatch_sync_dev, since Linux 6.5); older kernels do
     it within milliseconds, and the operational state tells when.
     """
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + _SETTLING_TIME
     while indexes:
         answers = route.query([codec.get_link(index) for index in indexes])
         indexes = [
             index
             for index, answer in zip(indexes, answers, strict=True)
-            if attribute(answer, _IFLA_OPERSTATE, _LINK_HEADER) != _IF_OPER_UP
+            if not _is_operational(answer)
         ]
         if indexes and time.monotonic() > deadline:
-            return  # not for us to judge: the peer may have been set down meanwhile
+            return  # not for us to judge: what the test does will tell
         if indexes:
             time.sleep(0.001)
 
 
-def await_addresses(
-    route: RouteSocket, addresses: Sequence[str], timeout: float = 2.0
-) -> None:
+def await_addresses(route: RouteSocket, addresses: Sequence[str]) -> None:
     """Wait until packets to these IPv6 addresses are taken for the namespace's own."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + _SETTLING_TIME
     pending = list(addresses)
     while pending and time.monotonic() < deadline:
         if _is_local(route, pending[-1]):

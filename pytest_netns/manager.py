@@ -66,17 +66,26 @@ class NetworkManager:
         if self._closed:
             raise ClosedError("the network manager is closed")
         fabric = Fabric(self._switches, self._fresh)
-        self._build(fabric, topology.steps)
-        network = Network(topology, fabric, self)
-        network.when_closed.append(lambda: self._networks.remove(network))
-        self._networks.append(network)
-        return network
+
+        def register() -> Network:
+            network = Network(topology, fabric, self)
+            network.when_closed.append(lambda: self._networks.remove(network))
+            self._networks.append(network)
+            return network
+
+        return self._build(fabric, topology.steps, register, Network.close)
 
     def extend(self, fabric: Fabric, layout: Layout, built: Layout) -> None:
         """Bring `fabric` from `built` to `layout`, or leave it as it was."""
-        self._build(fabric, plan(layout, built))
+        self._build(fabric, plan(layout, built), lambda: None, lambda _: None)
 
-    def _build(self, fabric: Fabric, steps: tuple[Step, ...]) -> None:
+    def _build(
+        self,
+        fabric: Fabric,
+        steps: tuple[Step, ...],
+        finish: Callable[[], T],
+        undo: Callable[[T], None],
+    ) -> T:
         cancelled = threading.Event()
 
         def check_cancelled() -> None:
@@ -85,7 +94,7 @@ class NetworkManager:
 
         builder = Builder(fabric, self._switches, check_cancelled)
 
-        def build() -> None:
+        def build() -> T:
             try:
                 builder.build(steps)
             except KernelError as error:
@@ -93,8 +102,9 @@ class NetworkManager:
                 if error.errno != errno.EEXIST or not self._fresh.forget():
                     raise
                 builder.build(steps)
+            return finish()
 
-        self._undisturbed(build, cancelled.set)
+        return self._undisturbed(build, cancel=cancelled.set, undo=undo)
 
     def dismantle(self, network: Network) -> None:
         """Take a network down, whatever interrupts the caller."""
@@ -139,26 +149,19 @@ class NetworkManager:
             self._watcher.close()
 
     def _undisturbed(
-        self, work: Callable[[], T], cancel: Callable[[], None] = lambda: None
+        self,
+        work: Callable[[], T],
+        *,
+        cancel: Callable[[], None] = lambda: None,
+        undo: Callable[[T], None] = lambda _: None,
     ) -> T:
-        """Do work on the manager's own thread, to its end even if interrupted."""
+        """Do work on the manager's own thread, one after another."""
 
         def alone() -> T:
             with self._one_at_a_time:
                 return work()
 
-        job = self._threads.submit(alone)
-        interruption: BaseException | None = None
-        while True:
-            try:
-                job.wait()
-                break
-            except BaseException as error:  # Ctrl-C, or a test's timeout
-                interruption = interruption or error
-                cancel()
-        if interruption is not None:
-            raise interruption
-        return job.outcome()
+        return self._threads.call_undisturbed(alone, cancel=cancel, undo=undo)
 
     def __enter__(self) -> NetworkManager:
         return self
