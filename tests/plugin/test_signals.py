@@ -158,7 +158,7 @@ def test_ctrl_c_while_building(inner: Inner) -> None:
         ready = inner.path / f"ready{number}"
         inner.monkeypatch.setenv("NETNS_READY", str(ready))
         # what Ctrl-C takes out of our hands just when it is made, Python closes
-        run = inner.start("-W", "ignore::ResourceWarning")
+        run = inner.start()
         inner.eventually(ready.exists, "the first network")
         moment = moments.uniform(0, 0.1)
         time.sleep(moment)  # not to wait for anything: any moment will do
