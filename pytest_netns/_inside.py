@@ -6,6 +6,8 @@ import functools
 import threading
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from . import _sysctl as sysctl
+from ._signals import deferred_signals
 from ._threads import Threads
 from .errors import NamespaceRestoreError
 from .task import Task
@@ -70,6 +72,7 @@ class Inside:
         self._stays = _Stays()
         self.tasks: list[Task[Any]] = []
         self.visited = False
+        self._ping_is_open = False
 
     def __enter__(self) -> Self:
         """Bring the calling thread inside until the end of the block.
@@ -149,7 +152,24 @@ class Inside:
 
     def prepare_for_processes(self) -> None:
         """See to it, once, that whatever is started inside ends with the test."""
-        if not self.visited:
-            _ = self._file.fd  # raises if it is closed
+        if self.visited:
+            return
+        _ = self._file.fd  # raises if it is closed
+        with deferred_signals() as deferred:
             self._home.expect_processes(self._file)
+            self._open_ping()
             self.visited = True
+        deferred.deliver()
+
+    def allow_ping(self) -> None:
+        """Let everybody inside send echoes; done when there first is somebody."""
+        if not self._ping_is_open:
+            with deferred_signals() as deferred:
+                self._open_ping()
+            deferred.deliver()
+
+    def _open_ping(self) -> None:
+        if not self._ping_is_open:
+            with self._file.entered():
+                sysctl.open_ping(namespace=self.name)
+            self._ping_is_open = True

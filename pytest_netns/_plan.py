@@ -143,13 +143,9 @@ LinkStep = (
     AddBridge | AddVeth | SetUp | SetMaster | AddAddress | AddRoute | AddNeighbour
 )
 
-#: What every namespace of a test starts with. Duplicate address detection would
-#: hold back the first connection over IPv6 for two seconds, and the kernel's own
-#: ping_group_range lets nobody send an echo without a raw socket (icmp(7)).
-_DEFAULT_SYSCTLS = (
-    ("net.ipv6.conf.default.accept_dad", "0"),
-    ("net.ipv4.ping_group_range", "0 2147483647"),
-)
+#: What every namespace of a test starts with: duplicate address detection would
+#: hold back the first connection over IPv6 for two seconds.
+_DEFAULT_SYSCTLS = (("net.ipv6.conf.default.accept_dad", "0"),)
 _FORWARDING_SYSCTLS = (
     ("net.ipv4.ip_forward", "1"),
     ("net.ipv6.conf.all.forwarding", "1"),

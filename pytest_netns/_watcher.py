@@ -18,6 +18,7 @@ import sys
 import threading
 from pathlib import Path
 
+from ._nsfile import Visit, home
 from ._processes import await_end
 
 _PROGRAM = Path(__file__).with_name("_watcher_main.py")
@@ -67,7 +68,8 @@ class Watcher:
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        # at home, or it would keep the namespace that the calling thread is in
+        with theirs, Visit(home().fd, "home"):
             # isolated and without site: it starts in 10 ms, beside us
             self._process = subprocess.Popen(  # our own program
                 [sys.executable, "-I", "-S", str(_PROGRAM), str(os.getpid())],

@@ -38,7 +38,7 @@ from .interface import await_addresses, settle
 from .privileges import NEEDED_CAPABILITIES, explain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from ._fabric import Fabric
     from .records import Bridge
@@ -50,15 +50,11 @@ class Builder:
     Args:
         fabric: What is there, and is added to.
         switches: Where hidden bridges are borrowed.
-        check_cancelled: Called between the steps; raises to end the build.
     """
 
-    def __init__(
-        self, fabric: Fabric, switches: Switches, check_cancelled: Callable[[], None]
-    ) -> None:
+    def __init__(self, fabric: Fabric, switches: Switches) -> None:
         self._fabric = fabric
         self._switches = switches
-        self._check_cancelled = check_cancelled
 
     def build(self, steps: Iterable[Step]) -> None:
         """Carry out `steps`; after an error nothing of them is left.
@@ -70,9 +66,7 @@ class Builder:
         """
         with self._fabric.all_or_nothing():
             for (_, place), batch in itertools.groupby(steps, key=_batch_of):
-                self._check_cancelled()
                 self._carry_out(place, list(batch))
-            self._check_cancelled()
 
     def _carry_out(self, place: str, batch: list[Step]) -> None:
         match batch[0]:
@@ -189,13 +183,8 @@ def _write_sysctl(key: str, value: str, step: Step) -> None:
     try:
         sysctl.write(key, value, namespace=step.place, record=step.record)
     except KernelError as error:
-        if key in getattr(step.record, "sysctls", {}):
-            raise
-        # our own defaults are a courtesy
-        if error.errno == errno.EINVAL and key == "net.ipv4.ping_group_range":
-            # a user namespace knows no groups but those that are mapped, root's first
-            sysctl.write(key, "0 0", namespace=step.place, record=step.record)
-        elif error.errno != errno.ENOENT:  # a kernel without IPv6 lacks some
+        # our own defaults are a courtesy: a kernel without IPv6 lacks some
+        if error.errno != errno.ENOENT or key in getattr(step.record, "sysctls", {}):
             raise
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import select
 import shlex
@@ -67,39 +68,89 @@ def run(
     env: Mapping[str, str] | None,
     cwd: str | os.PathLike[str] | None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end; see `NetworkNamespace.run`."""
-    words = split_arguments(args)
-    process = start(
-        file,
-        threads,
-        words,
-        stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=env,
-        cwd=cwd,
+    """Run a command to its end; see `NetworkNamespace.run`.
+
+    All of it is done by one thread of the namespace, whose view the command
+    inherits: handing over once more would cost more than the command.
+    """
+    command = _Command(file, split_arguments(args), input, env, cwd)
+    completed = threads.call_undisturbed(
+        functools.partial(command.perform, timeout), cancel=command.kill
     )
-    conversation = _Conversation(process, input)
-    try:
-        in_time = conversation.hold(timeout)
-    except BaseException:
-        signal_group(process.pid, signal.SIGKILL)
-        raise
-    finally:
-        if process.returncode is None:
+    if check:
+        command.check(completed)
+    return completed
+
+
+class _Command:
+    """One command, from its start to its end."""
+
+    def __init__(
+        self,
+        file: NamespaceFile,
+        words: list[str],
+        text: str | None,
+        env: Mapping[str, str] | None,
+        cwd: str | os.PathLike[str] | None,
+    ) -> None:
+        self._file = file
+        self._words = words
+        self._text = text
+        self._env = env
+        self._cwd = cwd
+        self._process: subprocess.Popen[bytes] | None = None
+        self._killed = False
+
+    def perform(self, timeout: float | None) -> subprocess.CompletedProcess[str]:
+        """Run it, on the thread that this is called on."""
+        self._process = process = start(
+            self._file,
+            self._words,
+            stdin=subprocess.DEVNULL if self._text is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self._env,
+            cwd=self._cwd,
+        )
+        if self._killed:
+            self.kill()
+        conversation = _Conversation(process, self._text)
+        try:
+            in_time = conversation.hold(timeout)
+        finally:
+            if process.returncode is None:
+                self.kill()
+                process.wait()
+            stdout, stderr = conversation.close()
+        if not in_time:
+            raise CommandTimeout(
+                self._words, timeout or 0.0, stdout, stderr, self._file.name
+            )
+        return subprocess.CompletedProcess(
+            self._words, process.returncode, stdout, stderr
+        )
+
+    def check(self, completed: subprocess.CompletedProcess[str]) -> None:
+        """Raise `CommandError` if it failed."""
+        if completed.returncode:
+            raise CommandError(
+                completed.returncode,
+                self._words,
+                completed.stdout,
+                completed.stderr,
+                self._file.name,
+            )
+
+    def kill(self) -> None:
+        """End it and its group, from any thread, also before it has begun."""
+        self._killed = True
+        process = self._process
+        if process is not None and process.returncode is None:
             signal_group(process.pid, signal.SIGKILL)
-            process.wait()
-        stdout, stderr = conversation.close()
-    if not in_time:
-        raise CommandTimeout(words, timeout or 0.0, stdout, stderr, file.name)
-    if check and process.returncode:
-        raise CommandError(process.returncode, words, stdout, stderr, file.name)
-    return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
 
 
 def start(
     file: NamespaceFile,
-    threads: Threads,
     words: list[str],
     *,
     stdin: int,
@@ -108,11 +159,16 @@ def start(
     env: Mapping[str, str] | None,
     cwd: str | os.PathLike[str] | None,
 ) -> subprocess.Popen[bytes]:
-    """Start a process on a thread of the namespace, all of whose view it inherits."""
+    """Start a process; the calling thread is one of the namespace.
 
-    def start() -> subprocess.Popen[bytes]:
+    Raises:
+        MissingProgram: There is no such program.
+        KernelError: It cannot be started.
+    """
+    try:
         return subprocess.Popen(  # what the test asks for
             words,
+            bufsize=0,  # we read the descriptors ourselves
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -120,9 +176,6 @@ def start(
             cwd=cwd,
             start_new_session=True,  # its own group, to end all of it
         )
-
-    try:
-        return threads.call_undisturbed(start, undo=_abandon)
     except FileNotFoundError as error:
         if cwd is not None and not os.path.isdir(cwd):
             raise KernelError(
@@ -135,16 +188,8 @@ def start(
             f"cannot run {words[0]!r} in namespace {file.name!r}: "
             + _what_is_missing(words[0], os.environ if env is None else env),
         ) from error
-    except KernelError:
-        raise  # the namespace's thread could not be set up
     except OSError as error:
         raise KernelError(error.errno or 0, f"run {words[0]!r}", file.name) from error
-
-
-def _abandon(process: subprocess.Popen[bytes]) -> None:
-    """End a process that was started when nobody wanted it any more."""
-    signal_group(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def _what_is_missing(program: str, env: Mapping[str, str]) -> str:
@@ -172,6 +217,7 @@ class _Conversation:
             self._outputs[pipe.fileno()] = []
             self._watch(pipe.fileno(), select.POLLIN)
         if process.stdin is not None:
+            os.set_blocking(process.stdin.fileno(), False)
             self._watch(process.stdin.fileno(), select.POLLOUT)
         self._pidfd = open_pidfd(process.pid)
         if self._pidfd is not None:
@@ -215,7 +261,6 @@ class _Conversation:
         return stdout, stderr
 
     def _watch(self, fd: int, events: int) -> None:
-        os.set_blocking(fd, False)
         self._poll.register(fd, events)
         self._open.add(fd)
 
@@ -236,6 +281,7 @@ class _Conversation:
 
     def _read_rest(self, fd: int) -> None:
         # what a child that it left behind writes from now on is not its output
+        os.set_blocking(fd, False)
         budget = time.monotonic() + GRACE
         while self._read(fd) and time.monotonic() < budget:
             pass

@@ -7,10 +7,10 @@ import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from ._fabric import Fabric, FreshIndex
-from ._nsfile import go_home, home
+from ._nsfile import home
 from ._plan import Step, plan
+from ._signals import deferred_signals
 from ._switches import Switches
-from ._threads import Threads
 from ._watcher import Watcher
 from .builder import Builder
 from .errors import ClosedError, KernelError
@@ -27,21 +27,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class BuildCancelled(BaseException):
-    """Ends a build whose caller was interrupted."""
-
-
 class NetworkManager:
     """Builds networks, one after another or side by side; a context manager.
 
-    All work in the kernel is done by a thread of its own: Ctrl-C reaches the
-    main thread only, so a build is either finished or taken back, and a running
-    asyncio loop is never in the way.
+    Work in the kernel is done to its end, or taken back: Ctrl-C waits for the
+    few milliseconds that it takes.
     """
 
     def __init__(self) -> None:
         home()  # as seen from the thread that makes the manager
-        self._threads = Threads("netns builder", lambda: go_home("netns builder"))
         self._switches = Switches()
         self._fresh = FreshIndex()
         self._watcher = Watcher()
@@ -86,13 +80,7 @@ class NetworkManager:
         finish: Callable[[], T],
         undo: Callable[[T], None],
     ) -> T:
-        cancelled = threading.Event()
-
-        def check_cancelled() -> None:
-            if cancelled.is_set():
-                raise BuildCancelled
-
-        builder = Builder(fabric, self._switches, check_cancelled)
+        builder = Builder(fabric, self._switches)
 
         def build() -> T:
             try:
@@ -104,7 +92,7 @@ class NetworkManager:
                 builder.build(steps)
             return finish()
 
-        return self._undisturbed(build, cancel=cancelled.set, undo=undo)
+        return self._undisturbed(build, undo)
 
     def dismantle(self, network: Network) -> None:
         """Take a network down, whatever interrupts the caller."""
@@ -145,23 +133,20 @@ class NetworkManager:
                 network.close()
         finally:
             self._undisturbed(self._switches.close)
-            self._threads.close(grace=5.0)
             self._watcher.close()
 
     def _undisturbed(
-        self,
-        work: Callable[[], T],
-        *,
-        cancel: Callable[[], None] = lambda: None,
-        undo: Callable[[T], None] = lambda _: None,
+        self, work: Callable[[], T], undo: Callable[[T], None] = lambda _: None
     ) -> T:
-        """Do work on the manager's own thread, one after another."""
-
-        def alone() -> T:
-            with self._one_at_a_time:
-                return work()
-
-        return self._threads.call_undisturbed(alone, cancel=cancel, undo=undo)
+        """Do work to its end; undo it if its caller was interrupted meanwhile."""
+        with deferred_signals() as deferred, self._one_at_a_time:
+            value = work()
+        try:
+            deferred.deliver()
+        except BaseException:
+            undo(value)
+            raise
+        return value
 
     def __enter__(self) -> NetworkManager:
         return self

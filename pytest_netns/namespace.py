@@ -57,6 +57,7 @@ class NetworkNamespace(Commands, Sockets, Views):
             address = ipaddress.ip_address(target)
         except ValueError:
             address = self._home.find(target, self.name)
+        self.allow_ping()
         return ping(
             self._file, address, count=count, interval=interval, timeout=timeout
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import functools
 import os
 import re
 import signal
@@ -61,9 +62,9 @@ class Process:
             # appending: a daemon that opens /dev/stderr anew must not overwrite
             writing = os.open(f"/proc/self/fd/{self._log}", os.O_WRONLY | os.O_APPEND)
             try:
-                self._popen = start(
+                starting = functools.partial(
+                    start,
                     file,
-                    threads,
                     self.args,
                     stdin=subprocess.DEVNULL,
                     stdout=writing,
@@ -71,6 +72,7 @@ class Process:
                     env=env,
                     cwd=cwd,
                 )
+                self._popen = threads.call_undisturbed(starting, undo=_abandon)
             finally:
                 os.close(writing)
         except BaseException:
@@ -236,6 +238,12 @@ class Process:
         code = self.poll()
         state = "running" if code is None else f"ended with {code}"
         return f"<Process {self.name!r} in {self._file.name!r} pid={self.pid} {state}>"
+
+
+def _abandon(process: subprocess.Popen[bytes]) -> None:
+    """End a process that was started when nobody wanted it any more."""
+    signal_group(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _signal_name(number: int) -> str:

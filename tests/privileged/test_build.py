@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import signal
 import socket
 import threading
 from pathlib import Path
@@ -30,13 +31,11 @@ from pytest_netns import (
     build,
 )
 from pytest_netns import _netlink as netlink
-from pytest_netns._fabric import Fabric, FreshIndex
-from pytest_netns._switches import Switches
-from pytest_netns.builder import Builder
-from pytest_netns.manager import BuildCancelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pytest_netns._switches import Switch
 
 LAN = Topology(
     Namespace("left", routes=[Route("10.0.0.0/24", dev="eth0")]),
@@ -376,21 +375,44 @@ class TestRollback:
         with manager.build(LAN) as network:
             assert network["left"].ping("right")
 
-    def test_a_cancelled_build_ends_between_its_steps(self) -> None:
-        """The step at which a build is cancelled is its last."""
-        switches = Switches()
-        for allowed in range(8):
-            fabric = Fabric(switches, FreshIndex())
-            steps = iter(range(allowed))
+    def test_ctrl_c_waits_for_the_build(self, manager: NetworkManager) -> None:
+        """A signal in the middle is answered when the build is done, and undoes it."""
+        before = signal.getsignal(signal.SIGINT)
+        switches = manager._switches
+        borrow = switches.borrow
 
-            def check_cancelled(steps: Iterator[int] = steps) -> None:
-                if next(steps, None) is None:
-                    raise BuildCancelled
+        def borrow_interrupted(bridge: Bridge) -> Switch:
+            signal.raise_signal(signal.SIGINT)
+            return borrow(bridge)
 
-            with pytest.raises(BuildCancelled):
-                Builder(fabric, switches, check_cancelled).build(LAN.steps)
-            assert (fabric.files, fabric.switches, fabric.indexes) == ({}, {}, {})
-        switches.close()
+        switches.borrow = borrow_interrupted  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            manager.build(LAN)
+        assert manager.networks == []
+        assert signal.getsignal(signal.SIGINT) is before
+        switches.borrow = borrow  # type: ignore[method-assign]
+        with manager.build(LAN) as network:
+            assert network["left"].ping("right")
+
+    def test_a_handler_that_does_not_raise(self, manager: NetworkManager) -> None:
+        """Other signals are answered when the build is done, and it stays."""
+        seen: list[int] = []
+        before = signal.signal(signal.SIGUSR1, lambda number, _: seen.append(number))
+        try:
+            with manager.build(LAN) as network:
+                borrow = manager._switches.borrow
+
+                def borrow_interrupted(bridge: Bridge) -> Switch:
+                    signal.raise_signal(signal.SIGUSR1)
+                    assert seen == []
+                    return borrow(bridge)
+
+                manager._switches.borrow = borrow_interrupted  # type: ignore[method-assign]
+                network.add(Bridge("br1"), Veth("left", "br1", address="10.9.0.1/24"))
+                assert seen == [signal.SIGUSR1]
+                assert network["left"].ping("10.9.0.1")
+        finally:
+            signal.signal(signal.SIGUSR1, before)
 
 
 def interrupts(

@@ -34,6 +34,7 @@ LAYERS = (
         "_switches",
         "_snapshot",
         "_threads",
+        "_signals",
         "_mounts",
         "_leftovers",
         "_watcher",

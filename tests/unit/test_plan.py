@@ -23,10 +23,7 @@ from pytest_netns._plan import (
 )
 
 #: What every namespace starts with.
-DEFAULTS = (
-    ("net.ipv6.conf.default.accept_dad", "0"),
-    ("net.ipv4.ping_group_range", "0 2147483647"),
-)
+DEFAULTS = (("net.ipv6.conf.default.accept_dad", "0"),)
 
 
 def steps(*records: Namespace | Bridge | Veth) -> tuple[Step, ...]:
