@@ -17,7 +17,7 @@ BAD = """
         def test_of_class(self):  # a str
             Path("ran").touch()
 
-        @pytest.mark.netns(requries=["nc"])  # unknown keyword
+        @pytest.mark.netns(requires_all=["nc"])  # unknown keyword
         def test_keyword(self):
             Path("ran").touch()
 

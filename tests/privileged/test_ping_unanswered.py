@@ -195,7 +195,7 @@ class TestUnanswered:
     def test_route_loop(
         self, netns: Network, target: str, prefix: str, west: str, east: str
     ) -> None:
-        """Of two routers that send an echo to and fro, one says that it is lost."""
+        """Of two routers that send an echo back and forth, one says that it is lost."""
         netns["left"].sysctl["net.ipv4.ip_forward"] = "1"
         netns["left"].sysctl["net.ipv6.conf.all.forwarding"] = "1"
         netns["left"].run(f"ip route add {prefix} via {east}")
