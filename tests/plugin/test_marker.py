@@ -17,7 +17,7 @@ BAD = """
         def test_of_class(self):  # a str
             Path("ran").touch()
 
-        @pytest.mark.netns(requires_all=["nc"])  # unknown keyword
+        @pytest.mark.netns(required=["nc"])  # unknown keyword
         def test_keyword(self):
             Path("ran").touch()
 
@@ -88,7 +88,7 @@ def test_bad_arguments(inner: Inner) -> None:
     )
     result = inner.run()
     of_class = "TestClass.test_of_class: TopologyError: 'network.toml' is neither *"
-    keyword = "TestClass.test_keyword: TopologyError: *'requires_all'*'requires'"
+    keyword = "TestClass.test_keyword: TopologyError: *'required'*'requires'"
     names = "test_names: UnknownName: *'rihgt'*did you mean 'right'?*"
     result.stderr.fnmatch_lines(
         [
@@ -113,7 +113,7 @@ def test_bad_arguments_with_xdist(inner: Inner) -> None:
     result.stdout.fnmatch_lines(
         [
             f"{inner.place('# twice')}: test_function: DuplicateName: *'one'*",
-            f"{inner.place('# unknown keyword')}: TestClass.test_keyword: *'requires_all'*",
+            f"{inner.place('# unknown keyword')}: TestClass.test_keyword: *'required'*",
             "*= 5 errors in *",
         ]
     )
