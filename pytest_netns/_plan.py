@@ -182,7 +182,7 @@ def plan(layout: Layout, built: Layout | None = None) -> tuple[Step, ...]:
         *_late_sysctls(namespaces),
         *_offload(cables),
         *_settling(cables),
-        *_awaiting(layout, namespaces, bridges, cables),
+        *_awaiting(layout, bridges, cables),
     )
 
 
@@ -285,16 +285,10 @@ def _settling(cables: list[Cable]) -> Iterator[Step]:
 
 
 def _awaiting(
-    layout: Layout,
-    namespaces: list[Namespace],
-    bridges: list[Bridge],
-    cables: list[Cable],
+    layout: Layout, bridges: list[Bridge], cables: list[Cable]
 ) -> Iterator[Step]:
-    steps: list[Step] = [
-        AwaitAddress(one.name, one, "::1")
-        for one in namespaces
-        if not _disables_ipv6(one, "lo")
-    ]
+    # ::1 is there when the loopback interface is up (init_loopback() in addrconf.c)
+    steps: list[Step] = []
     for interface in _new_interfaces(layout, bridges, cables):
         steps += (
             AwaitAddress(interface.place, interface.record, str(address.ip))

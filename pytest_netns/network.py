@@ -58,7 +58,8 @@ class Network:
         self._topology = topology
         self._fabric = fabric
         self._workshop = workshop
-        self._namespaces: dict[str, NetworkNamespace] = {}
+        #: The namespaces that somebody has asked for.
+        self._live: dict[str, NetworkNamespace] = {}
         self._closed = False
         self._reported: set[int] = set()
         self._lock = threading.Lock()
@@ -66,7 +67,6 @@ class Network:
         self.when_closed: list[Callable[[], None]] = []
         #: Whether failures in the background are raised when it is closed.
         self.raises_failures = True
-        self._welcome()
 
     # contents
 
@@ -81,26 +81,24 @@ class Network:
         Raises:
             UnknownName: There is none; says which there are.
         """
-        try:
-            return self._namespaces[name]
-        except KeyError:
-            raise UnknownName.among(
-                name, self._namespaces, what="namespace", where="the network"
-            ) from None
+        with self._lock:
+            if name not in self._live:
+                self._live[name] = self._come_alive(name)
+            return self._live[name]
 
     def __contains__(self, namespace: object) -> bool:
         """Tell whether there is a namespace with this name, or this namespace."""
         if isinstance(namespace, NetworkNamespace):
-            return self._namespaces.get(namespace.name) is namespace
-        return namespace in self._namespaces
+            return self._live.get(namespace.name) is namespace
+        return namespace in self._topology.layout.namespaces
 
     def __iter__(self) -> Iterator[NetworkNamespace]:
         """Iterate over the namespaces, in order of declaration."""
-        return iter(list(self._namespaces.values()))
+        return iter([self[name] for name in self._topology.layout.namespaces])
 
     def __len__(self) -> int:
         """Count the namespaces."""
-        return len(self._namespaces)
+        return len(self._topology.layout.namespaces)
 
     def add(self, *records: Record) -> None:
         """Build more: any records, at any time.
@@ -116,8 +114,7 @@ class Network:
             before = self._topology.layout
             self._workshop.extend(self._fabric, extended.layout, before)
             self._topology = extended
-            self._welcome()
-        for namespace in self:
+        for namespace in list(self._live.values()):
             namespace.update_files()
 
     def link(self, endpoint: str) -> Interface:
@@ -132,8 +129,8 @@ class Network:
         layout = self._topology.layout
         if ifname is None:
             raise UnknownName(f"{endpoint!r} names no interface; write '{node}:eth0'")
-        if node in self._namespaces:
-            return self._namespaces[node].interface(ifname)
+        if node in layout.namespaces:
+            return self[node].interface(ifname)
         if node not in layout.bridges:
             known = [*layout.namespaces, *layout.bridges]
             raise UnknownName.among(
@@ -165,7 +162,7 @@ class Network:
 
     def _bring_caller_home(self) -> None:
         """Do not leave the calling thread in a namespace that nobody has any more."""
-        inodes = {namespace.inode for namespace in self}
+        inodes = {namespace.inode for namespace in self._live.values()}
         if not is_home() and os.stat("/proc/thread-self/ns/net").st_ino in inodes:
             go_home("of a closed network")
 
@@ -177,12 +174,16 @@ class Network:
     @property
     def processes(self) -> list[Process]:
         """All background processes that were started, in order of namespaces."""
-        return [process for namespace in self for process in namespace.processes]
+        return [
+            process
+            for namespace in list(self._live.values())
+            for process in namespace.processes
+        ]
 
     def take_failures(self) -> list[BaseException]:
         """Return what went wrong in the background and was not returned before."""
         failures: list[BaseException] = []
-        for namespace in self:
+        for namespace in list(self._live.values()):
             background: list[Process | Task[Any]] = [
                 *namespace.processes,
                 *namespace.tasks,
@@ -198,10 +199,11 @@ class Network:
 
     def take_down(self) -> None:
         """Carry out `close`; for the manager."""
-        visited = [namespace for namespace in self if namespace.visited]
+        live = list(self._live.values())
+        visited = [namespace for namespace in live if namespace.visited]
         leftovers: list[str] = []
         # a thread that ends may let go of the last reference to one
-        sockets = [one for namespace in self for one in namespace.open_sockets()]
+        sockets = [one for namespace in live for one in namespace.open_sockets()]
         try:
             if visited:
                 leftovers += end_processes_of(visited)
@@ -210,7 +212,7 @@ class Network:
         finally:
             for one in sockets:
                 one.close()
-            for namespace in self:
+            for namespace in live:
                 namespace.close_surroundings()
             self._fabric.close()
             for namespace in visited:
@@ -220,18 +222,19 @@ class Network:
 
     # for the namespaces
 
-    def _welcome(self) -> None:
-        """Make live objects for the namespaces that have none yet."""
-        for name, namespace in self._topology.layout.namespaces.items():
-            if name not in self._namespaces:
-                file = self._fabric.files[name]
-                texts = functools.partial(self._files_of, name)
-                self._namespaces[name] = NetworkNamespace(
-                    name,
-                    file,
-                    Surroundings(file, namespace.hostname or name, texts),
-                    self,
-                )
+    def _come_alive(self, name: str) -> NetworkNamespace:
+        """Make the live object for a namespace, when somebody first asks for it."""
+        namespaces = self._topology.layout.namespaces
+        if name not in namespaces:
+            raise UnknownName.among(
+                name, namespaces, what="namespace", where="the network"
+            )
+        if self._closed:
+            raise ClosedError(f"namespace {name!r} is closed, with all of its network")
+        file = self._fabric.files[name]
+        texts = functools.partial(self._files_of, name)
+        hostname = namespaces[name].hostname or name
+        return NetworkNamespace(name, file, Surroundings(file, hostname, texts), self)
 
     def _files_of(self, name: str) -> dict[str, str]:
         layout = self._topology.layout
@@ -297,5 +300,5 @@ class Network:
             raise failures[0]
 
     def __repr__(self) -> str:
-        names = ", ".join(map(repr, self._namespaces))
+        names = ", ".join(map(repr, self._topology.layout.namespaces))
         return f"<Network {names}{' closed' if self._closed else ''}>"

@@ -76,9 +76,9 @@ def test_ports_between_bridges() -> None:
 @pytest.mark.parametrize(
     ("sysctls", "awaited"),
     [
-        ({}, {"::1", "fd00::1"}),
-        ({"net.ipv6.conf.all.disable_ipv6": 0}, {"::1", "fd00::1"}),
-        ({"net.ipv6.conf.eth0.disable_ipv6": 1}, {"::1"}),
+        ({}, {"fd00::1"}),
+        ({"net.ipv6.conf.all.disable_ipv6": 0}, {"fd00::1"}),
+        ({"net.ipv6.conf.eth0.disable_ipv6": 1}, set()),
         ({"net.ipv6.conf.lo.disable_ipv6": 1}, {"fd00::1"}),
         ({"net.ipv6.conf.all.disable_ipv6": 1}, set()),
     ],
