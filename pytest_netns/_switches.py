@@ -26,10 +26,6 @@ from .records import Bridge
 _INDEX = 1 << 16
 _NO_LLADDR = bytes(6)
 
-#: How long a switch may wait for its last port to vanish, in seconds. A port
-#: stays as long as somebody keeps the test's namespace open.
-_PATIENCE = 10.0
-
 #: A switch namespace is silent: its bridges and ports send nothing by
 #: themselves, and netfilter never sees what they forward.
 _SYSCTLS = (
@@ -54,6 +50,12 @@ class SwitchState(enum.Enum):
     CHANGED = "changed"
     #: It can be lent again.
     CLEAN = "clean"
+
+
+#: How long a switch may rest in each state before it is put aside, in seconds. A
+#: port stays as long as somebody keeps the test's namespace open; and when the
+#: last one has gone, the kernel still collects what belonged to it.
+_PATIENCE = {SwitchState.HAS_PORTS: 10.0, SwitchState.CHANGED: 0.5}
 
 
 class Switch:
@@ -226,8 +228,16 @@ class Switches:
 
         Done when a network was taken down, so that the next build need not.
         """
-        while self._resting and self._inspect(self._resting[0]):
-            pass
+        for switch in list(self._resting):
+            state, rested = _scrub(switch), time.monotonic() - switch.returned
+            if state is SwitchState.CLEAN:
+                self._resting.remove(switch)
+                self._ready.append(switch)
+            elif rested > _PATIENCE[state]:
+                self._resting.remove(switch)
+                self._aside.append(switch)
+            elif state is SwitchState.HAS_PORTS:
+                return  # those behind it were given back later still
 
     def close(self) -> None:
         """Let the kernel have all switches that are not lent."""
@@ -245,16 +255,6 @@ class Switches:
                 self._ready.remove(switch)
                 return switch
         return None
-
-    def _inspect(self, switch: Switch) -> bool:
-        """Move a switch to where it belongs; False if it must go on resting."""
-        state = _scrub(switch)
-        tired = time.monotonic() - switch.returned > _PATIENCE
-        if state is SwitchState.HAS_PORTS and not tired:
-            return False  # those behind it were given back later still
-        self._resting.remove(switch)
-        (self._ready if state is SwitchState.CLEAN else self._aside).append(switch)
-        return True
 
 
 def _scrub(switch: Switch) -> SwitchState:
