@@ -34,6 +34,7 @@ _VOLATILE = frozenset(
         33,  # CARRIER
         35,  # CARRIER_CHANGES
         47,  # CARRIER_UP_COUNT
+        42,  # PAD: aligns what follows, and depends on the length of the name
         48,  # CARRIER_DOWN_COUNT
         59,  # TSO_MAX_SIZE: what the last port had
     }
@@ -42,6 +43,7 @@ _VOLATILE_OF_BRIDGE = frozenset(
     {
         10,  # ROOT_ID: the MAC address again
         11,  # BRIDGE_ID
+        40,  # PAD
         *range(12, 20),  # ROOT_PORT ... GC_TIMER: where the protocol stands
     }
 )
