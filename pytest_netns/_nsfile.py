@@ -27,13 +27,11 @@ class _Home:
     """
 
     def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
+        # /proc/self is the main thread's view, whichever thread asks first
         self._main = threading.main_thread().ident
-        self._links = os.open("/proc/thread-self/ns", _OPEN | os.O_DIRECTORY)
-        self.fd = os.open(_OWN_NAMESPACE, _OPEN)
-        self.link = os.readlink(_OWN_NAMESPACE)
+        self._links = os.open("/proc/self/ns", _OPEN | os.O_DIRECTORY)
+        self.fd = os.open("net", _OPEN, dir_fd=self._links)
+        self.link = os.readlink("net", dir_fd=self._links)
 
     def current_link(self) -> str:
         """Return the kernel's name for the calling thread's namespace."""
@@ -48,24 +46,11 @@ _home: _Home | None = None
 
 
 def home() -> _Home:
-    """Return the process's home; the first call, on the main thread, fixes it."""
+    """Return the process's home: where its main thread is at the first call."""
     global _home  # noqa: PLW0603  # one process has one home
     if _home is None:
-        if threading.current_thread() is threading.main_thread():
-            _home = _Home()
-        else:
-            _home = _in_main_thread_view()
+        _home = _Home()
     return _home
-
-
-def _in_main_thread_view() -> _Home:
-    """Make the home when another thread asks first: it is the main thread's."""
-    found = _Home.__new__(_Home)
-    found._main = threading.main_thread().ident  # noqa: SLF001
-    found._links = os.open("/proc/self/ns", _OPEN | os.O_DIRECTORY)  # noqa: SLF001
-    found.fd = os.open("/proc/self/ns/net", _OPEN)
-    found.link = os.readlink("/proc/self/ns/net")
-    return found
 
 
 def is_home() -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ._threads import Cancelled, Job, cancel
+from ._threads import Job, cancel
 from .errors import WaitTimeout
 
 if TYPE_CHECKING:
@@ -77,6 +77,3 @@ class Task(Generic[T]):
     def __repr__(self) -> str:
         state = "ended" if self.done() else "running"
         return f"<Task {self.name}() in {self.namespace!r} {state}>"
-
-
-__all__ = ["Cancelled", "Task"]

@@ -52,12 +52,6 @@ def eventually(condition):
 """
 
 
-@pytest.fixture
-def privileged(request: pytest.FixtureRequest) -> None:
-    """Skip or fail where networks cannot be built, as the plugin itself does."""
-    request.getfixturevalue("netns_manager")
-
-
 @pytest.fixture(params=[(), ("-n", "2")], ids=["plain", "xdist"])
 def plugin_args(request: pytest.FixtureRequest) -> tuple[str, ...]:
     """Give the arguments that run the tests here, or on two workers of xdist."""
