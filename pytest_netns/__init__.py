@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .entries import Neighbour, Route
     from .errors import (
         ClosedError,
         CommandError,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         NetnsError,
         PrivilegeError,
         ProcessEnded,
+        RulesetError,
         TeardownError,
         TopologyError,
         UnknownName,
@@ -39,15 +41,17 @@ if TYPE_CHECKING:
     from .interface import Interface, Statistics
     from .manager import NetworkManager, build
     from .namespace import NetworkNamespace
+    from .nat import DNAT, SNAT, Masquerade
     from .network import Network
     from .ping import PingResult
     from .process import Process
-    from .records import Bridge, Namespace, Neighbour, Route, Veth
+    from .records import Bridge, Host, Namespace, OVSBridge, Veth
     from .tables import NeighbourEntry, RouteEntry
     from .task import Task
     from .topology import Topology
 
 _HOMES = {
+    "entries": ("Neighbour", "Route"),
     "errors": (
         "ClosedError",
         "CommandError",
@@ -63,6 +67,7 @@ _HOMES = {
         "NetnsError",
         "PrivilegeError",
         "ProcessEnded",
+        "RulesetError",
         "TeardownError",
         "TopologyError",
         "UnknownName",
@@ -72,26 +77,30 @@ _HOMES = {
     "interface": ("Interface", "Statistics"),
     "manager": ("NetworkManager", "build"),
     "namespace": ("NetworkNamespace",),
+    "nat": ("DNAT", "SNAT", "Masquerade"),
     "network": ("Network",),
     "ping": ("PingResult",),
     "process": ("Process",),
-    "records": ("Bridge", "Namespace", "Neighbour", "Route", "Veth"),
+    "records": ("Bridge", "Host", "Namespace", "OVSBridge", "Veth"),
     "tables": ("NeighbourEntry", "RouteEntry"),
     "task": ("Task",),
     "topology": ("Topology",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = [
+__all__ = [  # noqa: RUF022  # as sorted() does it
     "Bridge",
     "ClosedError",
     "CommandError",
     "CommandTimeout",
+    "DNAT",
     "DuplicateName",
+    "Host",
     "Interface",
     "InvalidAddress",
     "InvalidName",
     "KernelError",
+    "Masquerade",
     "MissingFeature",
     "MissingProgram",
     "MissingTool",
@@ -103,12 +112,15 @@ __all__ = [
     "Network",
     "NetworkManager",
     "NetworkNamespace",
+    "OVSBridge",
     "PingResult",
     "PrivilegeError",
     "Process",
     "ProcessEnded",
     "Route",
     "RouteEntry",
+    "RulesetError",
+    "SNAT",
     "Statistics",
     "Task",
     "TeardownError",

@@ -109,6 +109,11 @@ def canonical_addresses(value: object, what: str) -> tuple[str, ...]:
     )
 
 
+def canonical_networks(value: object, what: str) -> tuple[str, ...]:
+    """Return one network or address, or several, as a tuple of canonical text."""
+    return tuple(str(parse_network(text, what)) for text in _several(value, what))
+
+
 def canonical_subnets(value: object, what: str) -> tuple[str, ...]:
     """Return one subnet, or one of each family, as a tuple of canonical text."""
     networks = [parse_network(text, what) for text in _several(value, what)]

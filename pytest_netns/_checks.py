@@ -6,50 +6,66 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from .errors import DuplicateName, InvalidAddress, UnknownName
+from .nat import DNAT
+from .records import Namespace
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ._addresses import Network
     from ._layout import Interface, Layout
-    from .records import Namespace, Record, Route
+    from ._record import Record
+    from .entries import Route
+    from .records import Host
 
 
 #: RT_TABLE_MAIN (include/uapi/linux/rtnetlink.h).
 _MAIN_TABLE = 254
 
 
-def check_layout(layout: Layout, namespaces: list[Namespace]) -> None:
-    """Check what `namespaces` say about their interfaces.
+def check_layout(layout: Layout) -> None:
+    """Check what machines say about their interfaces.
 
     Raises:
-        UnknownName: A route or neighbour names an interface that is not there.
+        UnknownName: A route, neighbour or NAT rule names an interface that is not
+            there.
         InvalidAddress: A gateway is off every connected network, or a source
             address is not the namespace's own.
         DuplicateName: One route or neighbour is declared twice.
     """
-    for namespace in namespaces:
-        interfaces = {one.ifname: one for one in layout.interfaces_of(namespace.name)}
-        _check_unique(namespace)
-        for route in namespace.routes:
-            _check_route(route, namespace, interfaces)
-        for neighbour in namespace.neighbours:
-            _check_dev(neighbour.dev, neighbour, namespace, interfaces)
+    for machine in layout.machines.values():
+        interfaces = {one.ifname: one for one in layout.interfaces_of(machine.name)}
+        _check_unique(
+            machine,
+            machine.routes,
+            [(_network(r), r.metric, r.table or _MAIN_TABLE) for r in machine.routes],
+        )
+        for route in machine.routes:
+            _check_route(route, machine, interfaces)
+        if isinstance(machine, Namespace):
+            _check_namespace(machine, interfaces)
 
 
-def _check_unique(namespace: Namespace) -> None:
-    routes: list[object] = [
-        (_network(r), r.metric, r.table or _MAIN_TABLE) for r in namespace.routes
-    ]
-    neighbours: list[object] = [(n.address, n.dev) for n in namespace.neighbours]
-    for keys, records in (
-        (routes, namespace.routes),
-        (neighbours, namespace.neighbours),
-    ):
-        for position, key in enumerate(keys):
-            if key in keys[:position]:
-                raise DuplicateName(
-                    f"namespace {namespace.name!r} has two records for one thing: "
-                    f"{records[keys.index(key)]!r} and {records[position]!r}"
-                )
+def _check_namespace(namespace: Namespace, interfaces: dict[str, Interface]) -> None:
+    neighbours = namespace.neighbours
+    _check_unique(namespace, neighbours, [(n.address, n.dev) for n in neighbours])
+    for neighbour in neighbours:
+        _check_dev(neighbour.dev, neighbour, namespace, interfaces)
+    for rule in namespace.nat:
+        dev = rule.in_interface if isinstance(rule, DNAT) else rule.out_interface
+        if dev is not None:
+            _check_dev(dev, rule, namespace, interfaces)
+
+
+def _check_unique(
+    machine: Namespace | Host, records: Sequence[Record], keys: Sequence[object]
+) -> None:
+    for position, key in enumerate(keys):
+        if key in keys[:position]:
+            raise DuplicateName(
+                f"{machine.kind} {machine.name!r} has two records for one thing: "
+                f"{records[keys.index(key)]!r} and {records[position]!r}"
+            )
 
 
 def _network(route: Route) -> object:
@@ -62,20 +78,22 @@ def _network(route: Route) -> object:
 
 
 def _check_route(
-    route: Route, namespace: Namespace, interfaces: dict[str, Interface]
+    route: Route, machine: Namespace | Host, interfaces: dict[str, Interface]
 ) -> None:
     if route.dev is not None:
-        _check_dev(route.dev, route, namespace, interfaces)
-    where = f"{route!r} of namespace {namespace.name!r}"
+        _check_dev(route.dev, route, machine, interfaces)
+    where = f"{route!r} of {machine.kind} {machine.name!r}"
     own = {address.ip for one in interfaces.values() for address in one.addresses}
     if route.source is not None and ipaddress.ip_address(route.source) not in own:
-        raise InvalidAddress(f"{where}: the source is not an address of the namespace")
+        raise InvalidAddress(
+            f"{where}: the source is not an address of the {machine.kind}"
+        )
     if route.via is None:
         return
     gateway = ipaddress.ip_address(route.via)
     if gateway in own:
-        raise InvalidAddress(f"{where}: the gateway is the namespace itself")
-    connected = _connected(namespace, interfaces, route.dev)
+        raise InvalidAddress(f"{where}: the gateway is the {machine.kind} itself")
+    connected = _connected(machine, interfaces, route.dev)
     if gateway.is_link_local or any(gateway in network for network in connected):
         return
     known = ", ".join(map(str, connected)) or "none"
@@ -86,7 +104,7 @@ def _check_route(
 
 
 def _connected(
-    namespace: Namespace, interfaces: dict[str, Interface], dev: str | None
+    machine: Namespace | Host, interfaces: dict[str, Interface], dev: str | None
 ) -> list[Network]:
     """List the networks that are reached without a gateway, on-link routes included."""
     of_interfaces = (
@@ -97,7 +115,7 @@ def _connected(
     )
     on_link = (
         ipaddress.ip_network(route.destination)
-        for route in namespace.routes
+        for route in machine.routes
         if route.via is None
         and route.destination != "default"
         and dev in (None, route.dev)
@@ -106,14 +124,17 @@ def _connected(
 
 
 def _check_dev(
-    dev: str, record: Record, namespace: Namespace, interfaces: dict[str, Interface]
+    dev: str,
+    record: Record,
+    machine: Namespace | Host,
+    interfaces: dict[str, Interface],
 ) -> None:
     if dev != "lo" and dev not in interfaces:
         raise UnknownName.among(
             dev,
             interfaces,
             what="interface",
-            where=f"{record!r} of namespace {namespace.name!r}",
+            where=f"{record!r} of {machine.kind} {machine.name!r}",
         )
 
 

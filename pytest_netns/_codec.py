@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ._addresses import InterfaceAddress
-    from .records import Bridge, Neighbour, Route
+    from .entries import Neighbour, Route
+    from .records import Bridge
 
 # include/uapi/linux/rtnetlink.h
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18

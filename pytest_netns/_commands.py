@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from . import _nftables as nftables
 from . import command
 from ._inside import Inside
 from ._processes import processes_in
+from .errors import MissingProgram
 from .process import Process
 
 if TYPE_CHECKING:
@@ -113,6 +115,26 @@ class Commands(Inside):
         )
         self.processes.append(process)
         return process
+
+    def nft(self, ruleset: str) -> str:
+        """Have nft read a ruleset, or other commands of its; return its output.
+
+        Equivalent to ``nft -f -``: all of it is one transaction. ``list ruleset``
+        shows what is there.
+
+        Raises:
+            RulesetError: nft refuses it; shows what it says, and the line.
+            MissingTool: nft is not installed.
+            MissingFeature: The kernel lacks nftables.
+            ClosedError: The network is closed.
+        """
+        nftables.check_kernel(self)
+        try:
+            completed = self.run(nftables.COMMAND, input=ruleset, check=False)
+        except MissingProgram as error:
+            raise nftables.missing_nft(f"{self.name}.nft()") from error
+        nftables.check(completed, ruleset, namespace=self.name)
+        return completed.stdout
 
     def pids(self) -> list[int]:
         """List the processes inside, but for this one; ``ip netns pids``."""

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from . import _codec as codec
 from ._checks import default_route_family
+from .records import Namespace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ._layout import Interface, Layout
+    from .records import Host
 
 
 def declared_requests(
@@ -29,17 +31,21 @@ def declared_requests(
     return [
         *(codec.add_address(index, one, replace=True) for one in interface.addresses),
         *_routes(layout, interface, index),
-        *(
-            codec.add_neighbour(neighbour, index, replace=True)
-            for neighbour in layout.namespaces[name].neighbours
-            if neighbour.dev == ifname
-        ),
+        *_neighbours(layout.machines[name], interface, index),
     ]
+
+
+def _neighbours(
+    machine: Namespace | Host, interface: Interface, index: int
+) -> Iterator[bytearray]:
+    for neighbour in machine.neighbours if isinstance(machine, Namespace) else ():
+        if neighbour.dev == interface.ifname:
+            yield codec.add_neighbour(neighbour, index, replace=True)
 
 
 def _routes(layout: Layout, interface: Interface, index: int) -> Iterator[bytearray]:
     interfaces = layout.interfaces[interface.place]
-    for route in layout.namespaces[interface.place].routes:
+    for route in layout.machines[interface.place].routes:
         family = default_route_family(route, interfaces)
         if route.dev == interface.ifname:
             yield codec.add_route(route, family, index, replace=True)

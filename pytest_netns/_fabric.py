@@ -14,6 +14,8 @@ from ._nsfile import NamespaceFile
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ._host import HostSide
+    from ._steps import JoinHost, LendOVS, OVSStep, ShareConnection
     from ._switches import Switch, Switches
 
 LOOPBACK_INDEX = 1
@@ -64,8 +66,40 @@ class Fabric:
         self._lender = lender
         self._fresh = fresh
         self._next_index: dict[str, int] = {}
+        self._host: HostSide | None = None
         #: Sockets of namespaces that are being built, until they are.
         self._sockets: dict[str, RouteSocket] = {}
+
+    # the host
+
+    def is_host(self, place: str) -> bool:
+        """Tell whether a place is the namespace of the test process."""
+        return self._host is not None and self._host.name == place
+
+    def join_host(self, step: JoinHost) -> None:
+        """Make the test process's own namespace a place; nothing is changed yet."""
+        raise NotImplementedError
+
+    def share_connection(self, step: ShareConnection) -> None:
+        """Let the network out through the machine's own connection."""
+        raise NotImplementedError
+
+    # Open vSwitch
+
+    @property
+    def ovs_is_in_user_space(self) -> bool:
+        """Whether Open vSwitch reads its ports by packet sockets."""
+        raise NotImplementedError
+
+    def lend_ovs(self, steps: list[LendOVS]) -> None:
+        """Borrow daemons for bridges of Open vSwitch."""
+        raise NotImplementedError
+
+    def plug_into_ovs(self, steps: list[OVSStep]) -> None:
+        """Make the bridges, and make ports of what is plugged into them."""
+        raise NotImplementedError
+
+    # places
 
     def file_of(self, place: str) -> NamespaceFile:
         """Return the namespace of a place, be it that of a hidden bridge."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .records import Namespace
+
 if TYPE_CHECKING:
     from ._addresses import InterfaceAddress
     from ._layout import Layout
@@ -27,11 +29,13 @@ def addresses_towards(
 
 
 def hosts_file(layout: Layout, viewer: str) -> str:
-    """Return the ``/etc/hosts`` of `viewer`: every namespace of the network by name."""
+    """Return the ``/etc/hosts`` of `viewer`: every machine of the network by name."""
     namespace = layout.namespaces[viewer]
     lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback"]
-    for name, other in layout.namespaces.items():
-        names = name if other.hostname in (None, name) else f"{name} {other.hostname}"
+    for name, other in layout.machines.items():
+        names = name
+        if isinstance(other, Namespace) and other.hostname not in (None, name):
+            names = f"{name} {other.hostname}"
         addresses = [str(one.ip) for one in addresses_towards(layout, name, viewer)]
         if name == viewer and not addresses:
             addresses = ["127.0.1.1"]  # its own name always leads somewhere

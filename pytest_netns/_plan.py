@@ -1,147 +1,42 @@
-"""The plan: a pure function from a layout to the ordered steps that build it.
-
-A step names interfaces, never indexes or descriptors, so a plan can be read and
-compared as data. Adjacent steps of one place go to the kernel as one batch.
-"""
+"""The plan: a pure function from a layout to the ordered steps that build it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ._checks import default_route_family
 from ._layout import Cable, Interface, Layout
+from ._ruleset import nat_ruleset
+from ._steps import (
+    AddAddress,
+    AddBridge,
+    AddNeighbour,
+    AddOVSBridge,
+    AddOVSPort,
+    AddRoute,
+    AddVeth,
+    AwaitAddress,
+    CreateNamespace,
+    DisableChecksums,
+    DisableOffload,
+    JoinHost,
+    LendOVS,
+    LendSwitch,
+    LoadNat,
+    LoadNftables,
+    SetMaster,
+    Settle,
+    SetUp,
+    ShareConnection,
+    Step,
+    WriteSysctl,
+)
+from .records import Bridge, Namespace, OVSBridge, Veth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ._addresses import InterfaceAddress
-    from .records import Bridge, Namespace, Neighbour, Record, Route
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a plan.
-
-    Attributes:
-        place: The namespace, or the hidden bridge, in which it happens.
-        record: The record that it comes from, for the error message.
-    """
-
-    place: str
-    record: Record
-
-
-@dataclass(frozen=True, slots=True)
-class CreateNamespace(Step):
-    """``ip netns add``, without a name, and the sysctls that come before links."""
-
-    sysctls: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LendSwitch(Step):
-    """A bridge in a namespace that nobody can look into, new or recycled."""
-
-    bridge: Bridge
-
-
-@dataclass(frozen=True, slots=True)
-class AddBridge(Step):
-    """``ip link add NAME type bridge``, and up."""
-
-    ifname: str
-    bridge: Bridge
-
-
-@dataclass(frozen=True, slots=True)
-class AddVeth(Step):
-    """``ip link add NAME type veth peer name PEER netns PLACE``; this end is up."""
-
-    ifname: str
-    peer_place: str
-    peer_ifname: str
-    lladdr: str | None = None
-    peer_lladdr: str | None = None
-    mtu: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SetUp(Step):
-    """``ip link set NAME up``."""
-
-    ifname: str
-
-
-@dataclass(frozen=True, slots=True)
-class SetMaster(Step):
-    """``ip link set NAME master BRIDGE``."""
-
-    ifname: str
-    master: str
-
-
-@dataclass(frozen=True, slots=True)
-class AddAddress(Step):
-    """``ip address add ADDRESS dev NAME``, without duplicate address detection."""
-
-    ifname: str
-    address: InterfaceAddress
-
-
-@dataclass(frozen=True, slots=True)
-class AddRoute(Step):
-    """``ip route add``."""
-
-    route: Route
-    family: int
-
-
-@dataclass(frozen=True, slots=True)
-class AddNeighbour(Step):
-    """``ip neighbour add ... nud permanent``."""
-
-    neighbour: Neighbour
-
-
-@dataclass(frozen=True, slots=True)
-class Settle(Step):
-    """Wait until the link can transmit: it was up before its peer."""
-
-    ifname: str
-
-
-@dataclass(frozen=True, slots=True)
-class AwaitAddress(Step):
-    """Wait until packets to an IPv6 address are taken for the namespace's own.
-
-    The kernel adds the address at once, but the route that delivers to it only
-    when a work queue gets to it (``addrconf_dad_work()`` in net/ipv6/addrconf.c,
-    also with nodad).
-    """
-
-    address: str
-
-
-@dataclass(frozen=True, slots=True)
-class DisableOffload(Step):
-    """``ethtool -K NAME tx off tso off gso off gro off``."""
-
-    ifname: str
-
-
-@dataclass(frozen=True, slots=True)
-class WriteSysctl(Step):
-    """``sysctl -w``, for what exists only once an interface does."""
-
-    key: str
-    value: str
-
-
-#: The steps that are one rtnetlink request each.
-LinkStep = (
-    AddBridge | AddVeth | SetUp | SetMaster | AddAddress | AddRoute | AddNeighbour
-)
+    from .records import Host
 
 #: What every namespace of a test starts with: duplicate address detection would
 #: hold back the first connection over IPv6 for two seconds.
@@ -165,37 +60,105 @@ def plan(layout: Layout, built: Layout | None = None) -> tuple[Step, ...]:
         The steps, in the order in which the kernel must see them.
     """
     before = built or Layout()
-    namespaces = [
-        one for name, one in layout.namespaces.items() if name not in before.namespaces
-    ]
-    bridges = [
-        one for name, one in layout.bridges.items() if name not in before.bridges
-    ]
-    cables = layout.cables[len(before.cables) :]
+    new = _New(layout, before)
     return (
-        *(CreateNamespace(one.name, one, _early_sysctls(one)) for one in namespaces),
-        *(LendSwitch(one.name, one, one) for one in bridges if one.namespace is None),
-        *_bridges(bridges),
-        *_veths(cables),
-        *_configuration(layout, namespaces, bridges, cables),
-        *_plugging(cables),
-        *_late_sysctls(namespaces),
-        *_offload(cables),
-        *_settling(cables),
-        *_awaiting(layout, bridges, cables),
+        *_host(new),
+        *(
+            CreateNamespace(one.name, one, _early_sysctls(one))
+            for one in new.namespaces
+        ),
+        *_switches(new.bridges),
+        *_veths(new),
+        *_configuration(new),
+        *_plugging(new),
+        *_late_sysctls(new.namespaces),
+        *_offload(new),
+        *_settling(new),
+        *_awaiting(new),
+        *_filters(new),
     )
 
 
-def _bridges(bridges: list[Bridge]) -> Iterator[Step]:
+class _New:
+    """What a layout has that was not there before.
+
+    Attributes:
+        layout: The whole of it.
+        machines: The new namespaces, and the host if it is new.
+    """
+
+    def __init__(self, layout: Layout, before: Layout) -> None:
+        self.layout = layout
+        self.namespaces = [
+            one
+            for name, one in layout.namespaces.items()
+            if name not in before.namespaces
+        ]
+        self.bridges = [
+            one for name, one in layout.bridges.items() if name not in before.bridges
+        ]
+        self.cables = layout.cables[len(before.cables) :]
+        self.host = layout.host if before.host is None else None
+        self.machines: list[Namespace | Host] = [*self.namespaces]
+        if self.host is not None:
+            self.machines.append(self.host)
+
+    def interfaces(self) -> Iterator[Interface]:
+        """Yield the new devices of bridges, then the ends of the new cables."""
+        for bridge in self.bridges:
+            if isinstance(bridge, Bridge) and bridge.namespace is not None:
+                yield self.layout.bridge_devices[bridge.name]
+        for cable in self.cables:
+            yield from (cable.a, cable.b)
+
+    def near_and_far(self, cable: Cable) -> tuple[Interface, Interface]:
+        """Choose the end that sends the request for a cable: a port, if there is one.
+
+        All cables of a switch are then made by a single batch. Never the host:
+        what is born at the far end appears there with all that it has.
+        """
+        host = self.layout.is_host
+        if (
+            cable.a.master is None
+            and cable.b.master is not None
+            and not host(cable.b.place)
+        ) or host(cable.a.place):
+            return cable.b, cable.a
+        return cable.a, cable.b
+
+
+def _host(new: _New) -> Iterator[Step]:
+    host = new.layout.host
+    if host is None:
+        return
+    interfaces = [one for one in new.interfaces() if one.place == host.name]
+    if new.host is None and not interfaces:
+        return
+    yield JoinHost(
+        host.name,
+        host,
+        host,
+        tuple(one.ifname for one in interfaces),
+        tuple(address for one in interfaces for address in one.addresses),
+        tuple(host.routes) if new.host else (),
+    )
+
+
+def _switches(bridges: list[Bridge | OVSBridge]) -> Iterator[Step]:
     for bridge in bridges:
-        if bridge.namespace is not None:
+        if isinstance(bridge, OVSBridge):
+            yield LendOVS(bridge.name, bridge, bridge)
+        elif bridge.namespace is None:
+            yield LendSwitch(bridge.name, bridge, bridge)
+    for bridge in bridges:
+        if isinstance(bridge, Bridge) and bridge.namespace is not None:
             yield AddBridge(bridge.namespace, bridge, bridge.name, bridge)
 
 
-def _veths(cables: list[Cable]) -> Iterator[Step]:
+def _veths(new: _New) -> Iterator[Step]:
     steps = []
-    for cable in cables:
-        near, far = _near_and_far(cable)
+    for cable in new.cables:
+        near, far = new.near_and_far(cable)
         steps.append(
             AddVeth(
                 near.place,
@@ -211,107 +174,123 @@ def _veths(cables: list[Cable]) -> Iterator[Step]:
     yield from _by_place(steps)
 
 
-def _near_and_far(cable: Cable) -> tuple[Interface, Interface]:
-    """Choose the end that sends the request: a port, if there is one.
-
-    All cables of a switch are then made by a single batch.
-    """
-    if cable.a.master is None and cable.b.master is not None:
-        return cable.b, cable.a
-    return cable.a, cable.b
-
-
-def _configuration(
-    layout: Layout,
-    namespaces: list[Namespace],
-    bridges: list[Bridge],
-    cables: list[Cable],
-) -> Iterator[Step]:
-    steps: list[Step] = [SetUp(one.name, one, "lo") for one in namespaces]
-    for cable in cables:
-        _, far = _near_and_far(cable)
+def _configuration(new: _New) -> Iterator[Step]:
+    steps: list[Step] = [SetUp(one.name, one, "lo") for one in new.namespaces]
+    for cable in new.cables:
+        _, far = new.near_and_far(cable)
         steps.append(SetUp(far.place, cable.record, far.ifname))
-    for interface in _new_interfaces(layout, bridges, cables):
+    for interface in new.interfaces():
         steps += (
             AddAddress(interface.place, interface.record, interface.ifname, address)
             for address in interface.addresses
         )
-    for namespace in namespaces:
-        steps += _tables(namespace, layout)
+    for machine in new.machines:
+        steps += _tables(machine, new.layout)
     yield from _by_place(steps)
 
 
-def _new_interfaces(
-    layout: Layout, bridges: list[Bridge], cables: list[Cable]
-) -> Iterator[Interface]:
-    for bridge in bridges:
-        if device := layout.bridge_devices.get(bridge.name):
-            yield device
-    for cable in cables:
-        yield from (cable.a, cable.b)
-
-
-def _tables(namespace: Namespace, layout: Layout) -> Iterator[Step]:
-    interfaces = layout.interfaces.get(namespace.name, {})
+def _tables(machine: Namespace | Host, layout: Layout) -> Iterator[Step]:
+    interfaces = layout.interfaces.get(machine.name, {})
     # routes without a gateway first: a gateway may be reached through them
-    for route in sorted(namespace.routes, key=lambda route: route.via is not None):
+    for route in sorted(machine.routes, key=lambda route: route.via is not None):
         family = default_route_family(route, interfaces)
-        yield AddRoute(namespace.name, namespace, route, family)
-    for neighbour in namespace.neighbours:
-        yield AddNeighbour(namespace.name, namespace, neighbour)
+        yield AddRoute(machine.name, machine, route, family)
+    if isinstance(machine, Namespace):
+        for neighbour in machine.neighbours:
+            yield AddNeighbour(machine.name, machine, neighbour)
 
 
-def _plugging(cables: list[Cable]) -> Iterator[Step]:
+def _plugging(new: _New) -> Iterator[Step]:
     """Make ports of a bridge of all that is plugged into one.
 
     Last, when both ends are up: what a machine says when it comes up would go
     to every port that is there already, and each further port would cost more.
     """
-    steps = [
-        SetMaster(end.place, cable.record, end.ifname, end.master)
-        for cable in cables
+    ports = [
+        (cable, end, end.master)
+        for cable in new.cables
         for end in (cable.a, cable.b)
         if end.master is not None
     ]
-    yield from _by_place(steps)
+    ovs = [
+        name
+        for name, bridge in new.layout.bridges.items()
+        if isinstance(bridge, OVSBridge)
+    ]
+    yield from _by_place(
+        [
+            SetMaster(end.place, cable.record, end.ifname, master)
+            for cable, end, master in ports
+            if master not in ovs
+        ]
+    )
+    for bridge in new.bridges:
+        if isinstance(bridge, OVSBridge):
+            yield AddOVSBridge(bridge.name, bridge, bridge)
+    for cable, end, master in ports:
+        if master in ovs:
+            yield AddOVSPort(master, cable.record, end.ifname)
 
 
-def _settling(cables: list[Cable]) -> Iterator[Step]:
+def _settling(new: _New) -> Iterator[Step]:
     steps = []
-    for cable in cables:
-        near, _ = _near_and_far(cable)
+    for cable in new.cables:
+        near, _ = new.near_and_far(cable)
         steps.append(Settle(near.place, cable.record, near.ifname))
     yield from _by_place(steps)
 
 
-def _awaiting(
-    layout: Layout, bridges: list[Bridge], cables: list[Cable]
-) -> Iterator[Step]:
+def _awaiting(new: _New) -> Iterator[Step]:
     # ::1 is there when the loopback interface is up (init_loopback() in addrconf.c)
     steps: list[Step] = []
-    for interface in _new_interfaces(layout, bridges, cables):
+    for interface in new.interfaces():
         steps += (
             AwaitAddress(interface.place, interface.record, str(address.ip))
             for address in interface.addresses
             if address.version == 6
-            and not _disables_ipv6(layout.namespaces[interface.place], interface.ifname)
+            and not _disables_ipv6(
+                new.layout.namespaces.get(interface.place), interface.ifname
+            )
         )
     yield from _by_place(steps)
 
 
-def _disables_ipv6(namespace: Namespace, ifname: str) -> bool:
+def _disables_ipv6(namespace: Namespace | None, ifname: str) -> bool:
     """Tell whether its sysctls leave an interface without any IPv6 address."""
-    return any(
+    return namespace is not None and any(
         namespace.sysctls.get(f"net.ipv6.conf.{where}.disable_ipv6", "0") != "0"
         for where in ("all", "default", ifname)
     )
 
 
-def _offload(cables: list[Cable]) -> Iterator[Step]:
-    for cable in cables:
-        if not cable.record.offload:
-            for end in (cable.a, cable.b):
+def _offload(new: _New) -> Iterator[Step]:
+    ovs = [
+        name
+        for name, bridge in new.layout.bridges.items()
+        if isinstance(bridge, OVSBridge)
+    ]
+    for cable in new.cables:
+        for end, other in ((cable.a, cable.b), (cable.b, cable.a)):
+            if isinstance(cable.record, Veth) and not cable.record.offload:
                 yield DisableOffload(end.place, cable.record, end.ifname)
+            elif other.master in ovs:
+                yield DisableChecksums(end.place, cable.record, end.ifname)
+
+
+def _filters(new: _New) -> Iterator[Step]:
+    """Load rules last: they name interfaces, and may drop what builds need."""
+    for namespace in new.namespaces:
+        if namespace.nat:
+            yield LoadNat(namespace.name, namespace, nat_ruleset(namespace.nat))
+        if namespace.nftables:
+            yield LoadNftables(namespace.name, namespace, namespace.nftables)
+    host = new.layout.host
+    if host is None or not host.share_connection:
+        return
+    interfaces = new.layout.interfaces_of(host.name)
+    families = {one.version for end in interfaces for one in end.addresses}
+    ifnames = tuple(one.ifname for one in interfaces)
+    yield ShareConnection(host.name, host, host, ifnames, tuple(sorted(families)))
 
 
 def _early_sysctls(namespace: Namespace) -> tuple[tuple[str, str], ...]:

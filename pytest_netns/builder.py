@@ -7,23 +7,33 @@ import itertools
 from typing import TYPE_CHECKING, cast
 
 from . import _codec as codec
+from . import _nftables as nftables
 from . import _sysctl as sysctl
 from ._netlink import Refusal
-from ._offload import disable_offload
-from ._plan import (
+from ._offload import disable_checksums, disable_offload
+from ._steps import (
     AddAddress,
     AddBridge,
     AddNeighbour,
+    AddOVSBridge,
+    AddOVSPort,
     AddRoute,
     AddVeth,
     AwaitAddress,
     CreateNamespace,
+    DisableChecksums,
     DisableOffload,
+    JoinHost,
+    LendOVS,
     LendSwitch,
     LinkStep,
+    LoadNat,
+    LoadNftables,
+    OVSStep,
     SetMaster,
     Settle,
     SetUp,
+    ShareConnection,
     Step,
     WriteSysctl,
 )
@@ -69,19 +79,26 @@ class Builder:
                 self._carry_out(place, list(batch))
 
     def _carry_out(self, place: str, batch: list[Step]) -> None:
-        match batch[0]:
-            case CreateNamespace() as step:
+        step = batch[0]
+        match step:
+            case CreateNamespace():
                 self._create_namespace(step)
-            case LendSwitch() as step:
+            case LendSwitch():
                 self._lend_switch(step)
+            case JoinHost() | ShareConnection():
+                self._bring_in_host(step)
+            case LendOVS() | AddOVSBridge() | AddOVSPort():
+                self._switch_by_ovs(batch)
             case Settle():
                 self._settle(place, cast("list[Settle]", batch))
             case AwaitAddress():
                 self._await_addresses(place, cast("list[AwaitAddress]", batch))
-            case DisableOffload() | WriteSysctl():
-                self._adjust(place, cast("list[DisableOffload | WriteSysctl]", batch))
-            case _:
+            case AddBridge() | AddVeth() | SetUp() | SetMaster():
                 self._request(place, cast("list[LinkStep]", batch))
+            case AddAddress() | AddRoute() | AddNeighbour():
+                self._request(place, cast("list[LinkStep]", batch))
+            case _:
+                self._adjust(place, batch)
 
     def _create_namespace(self, step: CreateNamespace) -> None:
         def prepare() -> None:
@@ -120,8 +137,9 @@ class Builder:
         fabric, place = self._fabric, step.place
         match step:
             case AddBridge():
-                with fabric.files[place].entered():
-                    sysctl.write_present(NO_BRIDGE_NETFILTER)
+                if not fabric.is_host(place):  # those of the machine are its own
+                    with fabric.files[place].entered():
+                        sysctl.write_present(NO_BRIDGE_NETFILTER)
                 return codec.add_bridge(
                     fabric.new_index(place, step.ifname), step.bridge
                 )
@@ -165,18 +183,52 @@ class Builder:
         with self._fabric.route_socket(place) as route:
             await_addresses(route, [step.address for step in steps])
 
-    def _adjust(self, place: str, steps: list[DisableOffload | WriteSysctl]) -> None:
+    def _bring_in_host(self, step: JoinHost | ShareConnection) -> None:
+        if isinstance(step, JoinHost):
+            self._fabric.join_host(step)
+        else:
+            self._fabric.share_connection(step)
+
+    def _switch_by_ovs(self, batch: list[Step]) -> None:
+        if isinstance(batch[0], LendOVS):
+            self._fabric.lend_ovs(cast("list[LendOVS]", batch))
+        else:
+            self._fabric.plug_into_ovs(cast("list[OVSStep]", batch))
+
+    def _adjust(self, place: str, steps: list[Step]) -> None:
+        """Do what is done from inside, not by rtnetlink."""
         with self._fabric.file_of(place).entered():
             for step in steps:
-                if isinstance(step, DisableOffload):
-                    disable_offload(step.ifname, namespace=place, record=step.record)
-                else:
-                    _write_sysctl(step.key, step.value, step)
+                self._adjust_inside(step)
+
+    def _adjust_inside(self, step: Step) -> None:
+        place, record = step.place, step.record
+        match step:
+            case DisableOffload():
+                disable_offload(step.ifname, namespace=place, record=record)
+            case DisableChecksums():
+                if self._fabric.ovs_is_in_user_space:
+                    disable_checksums(step.ifname, namespace=place, record=record)
+            case WriteSysctl():
+                _write_sysctl(step.key, step.value, step)
+            case LoadNat():
+                nftables.load(step.ruleset, namespace=place, record=record)
+            case LoadNftables():
+                nftables.load_own(step.ruleset, namespace=place, record=record)
+            case _:
+                raise AssertionError(f"nobody carries out {step!r}")
 
 
 def _batch_of(step: Step) -> tuple[object, str]:
-    """Tell what goes to the kernel together: requests of any kind, of one place."""
-    return (LinkStep if isinstance(step, LinkStep) else type(step)), step.place
+    """Tell what is carried out together: requests of any kind, of one place.
+
+    All bridges of Open vSwitch are in one place, whatever they are called.
+    """
+    if isinstance(step, LinkStep):
+        return LinkStep, step.place
+    if isinstance(step, OVSStep | LendOVS):
+        return (OVSStep if isinstance(step, OVSStep) else LendOVS), ""
+    return type(step), step.place
 
 
 def _write_sysctl(key: str, value: str, step: Step) -> None:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .nat import DNAT, SNAT, Masquerade
+from .records import Namespace, OVSBridge
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ._layout import Cable, Interface, Layout
+    from .entries import Route
+    from .nat import NatRule
 
 
 def as_text(layout: Layout) -> str:
@@ -15,9 +20,7 @@ def as_text(layout: Layout) -> str:
     blocks = [
         *(_bridge(layout, name) for name in layout.bridges),
         _table(map(_cable, filter(_is_direct, layout.cables))),
-        "\n".join(
-            name for name in layout.namespaces if not layout.interfaces.get(name)
-        ),
+        "\n".join(name for name in layout.machines if not layout.interfaces.get(name)),
         _table(_facts(layout)),
     ]
     return "\n\n".join(block for block in blocks if block)
@@ -26,9 +29,13 @@ def as_text(layout: Layout) -> str:
 def _bridge(layout: Layout, name: str) -> str:
     bridge = layout.bridges[name]
     title = [name]
+    if isinstance(bridge, OVSBridge):
+        title.append("Open vSwitch")
     if device := layout.bridge_devices.get(name):
         title += [f"in {device.place}", *map(str, device.addresses)]
-    title += [word for word in ("stp", "vlan_filtering") if getattr(bridge, word)]
+    title += [
+        word for word in ("stp", "vlan_filtering") if getattr(bridge, word, False)
+    ]
     ends = list(_ends(layout, name))
     rows = [
         ("├──" if number < len(ends) else "└──", *end)
@@ -40,6 +47,8 @@ def _bridge(layout: Layout, name: str) -> str:
 def _ends(layout: Layout, bridge: str) -> Iterator[tuple[str, str]]:
     """List what is plugged into `bridge`: the far end of each cable."""
     for cable in layout.cables:
+        if cable.record is layout.bridges[bridge]:
+            continue  # it leads to the bridge's own device, named in the title
         for near, far in ((cable.a, cable.b), (cable.b, cable.a)):
             if near.master == bridge:
                 where = f"{far.master}:{far.ifname}" if far.master else far.endpoint
@@ -62,15 +71,40 @@ def _cable(cable: Cable) -> tuple[str, ...]:
 
 
 def _facts(layout: Layout) -> Iterator[tuple[str, ...]]:
-    for name, namespace in layout.namespaces.items():
-        if namespace.forwarding:
-            yield f"{name}:", "forwarding"
-        for route in namespace.routes:
-            words = [route.destination]
-            for word in ("via", "dev", "source", "metric", "table", "scope"):
-                if (value := getattr(route, word)) is not None:
-                    words += [word, str(value)]
-            yield f"{name}:", " ".join(words)
+    for name, machine in layout.machines.items():
+        if isinstance(machine, Namespace):
+            if machine.forwarding:
+                yield f"{name}:", "forwarding"
+        elif machine.share_connection:
+            yield f"{name}:", "shares its connection"
+        for route in machine.routes:
+            yield f"{name}:", _route(route)
+        if isinstance(machine, Namespace):
+            for rule in machine.nat:
+                yield f"{name}:", _nat(rule)
+
+
+def _route(route: Route) -> str:
+    words = [route.destination]
+    for word in ("via", "dev", "source", "metric", "table", "scope"):
+        if (value := getattr(route, word)) is not None:
+            words += [word, str(value)]
+    return " ".join(words)
+
+
+def _nat(rule: NatRule) -> str:
+    match rule:
+        case DNAT():
+            words = [f"{rule.protocol} port {rule.port}"]
+            words += ["of", *rule.destination] if rule.destination else []
+            words += ["in", rule.in_interface] if rule.in_interface else []
+            return " ".join([*words, "to", rule.to])
+        case SNAT() | Masquerade():
+            words = ["masquerade" if isinstance(rule, Masquerade) else "snat"]
+            words += ["from", *rule.source] if rule.source else []
+            words += ["out", rule.out_interface] if rule.out_interface else []
+            words += ["to", rule.to] if isinstance(rule, SNAT) else []
+            return " ".join(words)
 
 
 def _addresses(interface: Interface) -> str:

@@ -18,6 +18,7 @@
     ├── ClosedError                       used after its network was closed
     ├── TeardownError                     everything that was left behind
     ├── CommandError (CalledProcessError) a command failed; shows both outputs
+    │   └── RulesetError                  nft refused a ruleset; shows the line
     ├── CommandTimeout (TimeoutError)
     ├── WaitTimeout (TimeoutError)
     └── ProcessEnded                      a background process ended by itself
@@ -226,6 +227,42 @@ class CommandError(NetnsError, subprocess.CalledProcessError):
             f"{_shown('standard output', self.stdout)}"
             f"{_shown('standard error', self.stderr)}"
         )
+
+
+class RulesetError(CommandError):
+    """nft refused a ruleset.
+
+    Args:
+        ruleset: The text that it was given.
+        line: The number of the line that nft points at, from 1, or None.
+        record: The record that it comes from, or None.
+    """
+
+    def __init__(
+        self,
+        returncode: int,
+        command: Sequence[str],
+        stdout: str,
+        stderr: str,
+        namespace: str,
+        *,
+        ruleset: str,
+        line: int | None,
+        record: object = None,
+    ) -> None:
+        super().__init__(returncode, command, stdout, stderr, namespace)
+        self.ruleset = ruleset
+        self.line = line
+        self.record = None if record is None else repr(record)
+
+    def __str__(self) -> str:
+        """Show what nft says, and the line that it points at."""
+        text = f"nft refused the ruleset of namespace {self.namespace!r}"
+        if self.line is not None:
+            (wrong,) = self.ruleset.splitlines()[self.line - 1 : self.line] or [""]
+            text += f" at line {self.line}: {wrong.strip()}"
+        text += _shown("nft says", self.stderr)
+        return text if self.record is None else f"{text}\n  declared by {self.record}"
 
 
 class CommandTimeout(NetnsError, TimeoutError):

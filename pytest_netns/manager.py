@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ._fabric import Fabric, FreshIndex
 from ._nsfile import home
-from ._plan import Step, plan
+from ._plan import plan
 from ._signals import deferred_signals
 from ._switches import Switches
 from ._watcher import Watcher
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ._layout import Layout
     from ._nsfile import NamespaceFile
+    from ._steps import Step
     from .topology import Topology
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from ._teardown import end_processes_of, end_threads_of
 from .errors import ClosedError, InvalidAddress, NetnsError, TeardownError, UnknownName
 from .interface import Interface, index_of
 from .namespace import NetworkNamespace
-from .records import Record, split_endpoint
+from .records import split_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ._fabric import Fabric
     from ._layout import Layout
     from ._nsfile import NamespaceFile
+    from ._record import Record
     from .process import Process
     from .task import Task
     from .topology import Topology

@@ -7,157 +7,22 @@ class here, a branch in `_layout`, and a step in `_plan`.
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, MISSING, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar
 
 from ._addresses import (
     canonical_addresses,
     canonical_hosts,
     canonical_subnets,
-    parse_address,
     parse_lladdr,
-    parse_network,
 )
 from ._frozen import FrozenMap
 from ._names import check_ifname, check_name
-from .errors import InvalidAddress, InvalidName, TopologyError
-
-#: What may be given as one address or several.
-Addresses = str | Sequence[str]
-
-_SCOPES = ("global", "host", "link", "site")
-
-
-class Record:
-    """What all records share: a short `repr`, and fields set once."""
-
-    __slots__ = ()
-    #: The fields that are shown without their name.
-    _positional: ClassVar[tuple[str, ...]] = ()
-
-    def _set(self, name: str, value: object) -> None:
-        # frozen dataclasses normalise their fields this way in __post_init__
-        object.__setattr__(self, name, value)
-
-    def __repr__(self) -> str:
-        shown = [repr(getattr(self, name)) for name in self._positional]
-        for one in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
-            value = getattr(self, one.name)
-            if one.name not in self._positional and value != _default(one):
-                shown.append(f"{one.name}={_plain(value)!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-
-def _default(one: Any) -> object:
-    if one.default_factory is not MISSING:
-        return one.default_factory()
-    return one.default
-
-
-def _plain(value: object) -> object:
-    """Show a sequence of one as that one: it is how people write it."""
-    if isinstance(value, tuple) and len(value) == 1 and isinstance(value[0], str):
-        return value[0]
-    return value
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Route(Record):
-    """A route of a namespace, as ``ip route add`` would make it.
-
-    Args:
-        destination: A network, an address, or ``"default"``.
-        via: The gateway's address.
-        dev: The interface; needed when `via` is absent or link-local.
-        source: The preferred source address.
-        metric: The priority; lower wins.
-        table: The number of the routing table; None is the main table.
-        scope: ``"global"``, ``"site"``, ``"link"`` or ``"host"``; None lets the
-            kind of route decide, as ip-route(8) does.
-
-    Raises:
-        InvalidAddress: A field is not an address, or families differ.
-        TopologyError: Neither `via` nor `dev` is given.
-    """
-
-    _positional = ("destination",)
-
-    destination: str
-    _: KW_ONLY
-    via: str | None = None
-    dev: str | None = None
-    source: str | None = None
-    metric: int | None = None
-    table: int | None = None
-    scope: str | None = None
-
-    def __post_init__(self) -> None:
-        """Normalise, and check the fields against one another."""
-        what = f"Route({self.destination!r})"
-        if self.destination != "default":
-            self._set("destination", str(parse_network(self.destination, what)))
-        for name in ("via", "source"):
-            if (value := getattr(self, name)) is not None:
-                self._set(name, str(parse_address(value, f"{what} {name}")))
-        if self.dev is not None:
-            check_ifname(self.dev, f"{what} dev")
-        if self.via is None and self.dev is None:
-            raise TopologyError(f"{what} needs a gateway (via=) or an interface (dev=)")
-        self._check_numbers(what)
-        if len(self._families()) > 1:
-            raise InvalidAddress(f"{self!r} mixes IPv4 and IPv6")
-        if (
-            self.via
-            and self.dev is None
-            and ipaddress.ip_address(self.via).is_link_local
-        ):
-            raise InvalidAddress(f"{self!r}: a link-local gateway needs dev=")
-
-    def _check_numbers(self, what: str) -> None:
-        for name in ("metric", "table"):
-            value = getattr(self, name)
-            if value is not None and not _is_number(value, 0, 2**32 - 1):
-                raise TopologyError(f"{what} {name}: {value!r} is not a 32-bit number")
-        if self.scope is not None and self.scope not in _SCOPES:
-            raise TopologyError(
-                f"{what} scope: {self.scope!r} is not one of {', '.join(_SCOPES)}"
-            )
-
-    def _families(self) -> set[int]:
-        known = [value for value in (self.via, self.source) if value is not None]
-        if self.destination != "default":
-            known.append(self.destination.partition("/")[0])
-        return {ipaddress.ip_address(value).version for value in known}
-
-    @property
-    def family(self) -> int | None:
-        """4, 6, or None for a default route that names a device alone."""
-        return next(iter(self._families()), None)
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Neighbour(Record):
-    """A permanent ARP or neighbour-discovery entry, as ``ip neighbour add``.
-
-    Raises:
-        InvalidAddress: The address or the link-layer address is none.
-    """
-
-    _positional = ("address", "lladdr")
-
-    address: str
-    lladdr: str
-    _: KW_ONLY
-    dev: str
-
-    def __post_init__(self) -> None:
-        """Normalise and check."""
-        what = f"Neighbour({self.address!r})"
-        self._set("address", str(parse_address(self.address, what)))
-        self._set("lladdr", parse_lladdr(self.lladdr, f"{what} lladdr"))
-        check_ifname(self.dev, f"{what} dev")
+from ._record import Addresses, Record, check_flags, check_mtu, records_of
+from .entries import Neighbour, Route
+from .errors import InvalidName, TopologyError
+from .nat import DNAT, SNAT, Masquerade, NatRule
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -168,6 +33,8 @@ class Namespace(Record):
         name: Its name, and its host name unless `hostname` is given.
         routes: Its routes, beside those that its addresses bring.
         neighbours: Its permanent ARP and neighbour-discovery entries.
+        nat: Its rules of network address translation, the first that fits wins.
+        nftables: Its own rules, as ``nft -f`` reads them.
         forwarding: Whether it routes IPv4 and IPv6 between its interfaces.
         sysctls: ``{"net.ipv4.tcp_syncookies": 0}``: keys below ``net.`` only.
         hosts: More lines of its ``/etc/hosts``: ``{"name": "address"}``.
@@ -181,11 +48,15 @@ class Namespace(Record):
     """
 
     _positional = ("name",)
+    #: What messages call it.
+    kind: ClassVar[str] = "namespace"
 
     name: str
     _: KW_ONLY
     routes: Sequence[Route] = ()
     neighbours: Sequence[Neighbour] = ()
+    nat: Sequence[NatRule] = ()
+    nftables: str = ""
     forwarding: bool = False
     sysctls: Mapping[str, Any] = field(default_factory=lambda: FrozenMap({}))
     hosts: Mapping[str, Any] = field(default_factory=lambda: FrozenMap({}))
@@ -196,11 +67,14 @@ class Namespace(Record):
         """Normalise and check."""
         check_name(self.name, "namespace")
         what = f"Namespace({self.name!r})"
-        _check_flags(self, "forwarding")
-        self._set("routes", _records(self.routes, Route, f"{what} routes"))
+        check_flags(self, "forwarding")
+        self._set("routes", records_of(self.routes, Route, f"{what} routes"))
         self._set(
-            "neighbours", _records(self.neighbours, Neighbour, f"{what} neighbours")
+            "neighbours", records_of(self.neighbours, Neighbour, f"{what} neighbours")
         )
+        self._set("nat", records_of(self.nat, (Masquerade, SNAT, DNAT), f"{what} nat"))
+        if not isinstance(self.nftables, str):
+            raise TopologyError(f"{what} nftables: {self.nftables!r} is not a str")
         self._set("sysctls", _sysctls(self.sysctls, what))
         self._set("hosts", _hosts(self.hosts, what))
         self._set(
@@ -208,6 +82,42 @@ class Namespace(Record):
         )
         if self.hostname is not None:
             check_name(self.hostname, f"{what} hostname")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Host(Record):
+    """The namespace that the test process runs in, as a machine of the network.
+
+    Only what the topology adds is added there: ends of cables, their addresses,
+    and routes. All of it is taken away again. A topology has one at most.
+
+    Args:
+        name: Its name in the topology.
+        routes: Its routes to networks behind others; none that the machine has.
+        share_connection: Whether the network gets out through the machine's own
+            connection. It changes the machine while the network is there: what
+            comes from the network is forwarded, with the machine's address.
+
+    Raises:
+        InvalidName: A name that the kernel would not take.
+    """
+
+    _positional = ("name",)
+    #: What messages call it.
+    kind: ClassVar[str] = "host"
+
+    name: str = "host"
+    _: KW_ONLY
+    routes: Sequence[Route] = ()
+    share_connection: bool = False
+
+    def __post_init__(self) -> None:
+        """Normalise and check."""
+        check_name(self.name, "host")
+        check_flags(self, "share_connection")
+        self._set(
+            "routes", records_of(self.routes, Route, f"Host({self.name!r}) routes")
+        )
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -245,25 +155,44 @@ class Bridge(Record):
 
     def __post_init__(self) -> None:
         """Normalise and check."""
-        check_ifname(self.name, "bridge")
-        if self.name == "lo":
-            raise InvalidName(
-                "bridge name 'lo' is reserved: it is the loopback interface"
-            )
-        what = f"Bridge({self.name!r})"
-        if self.namespace is not None:
-            check_name(self.namespace, f"{what} namespace")
-        _check_flags(self, "stp", "vlan_filtering")
-        self._set("address", canonical_addresses(self.address, f"{what} address"))
-        self._set("subnet", canonical_subnets(self.subnet, f"{what} subnet") or None)
-        if self.address and self.namespace is None:
-            raise TopologyError(
-                f"{self!r} has an address but no namespace: a bridge without a "
-                f"namespace is out of everyone's sight; give it namespace="
-            )
-        _check_mtu(self.mtu, what)
+        what = _check_switch(self)
+        check_flags(self, "stp", "vlan_filtering")
+        check_mtu(self.mtu, what)
         if self.lladdr is not None:
             self._set("lladdr", parse_lladdr(self.lladdr, f"{what} lladdr"))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class OVSBridge(Record):
+    """A bridge that Open vSwitch switches.
+
+    Its daemons are the run's own. They switch in user space where the kernel
+    has no datapath for them; checksums are then computed before packets leave.
+
+    Args:
+        name: Its name, that of its device.
+        namespace: The namespace that has it as a device; None hides it from
+            everyone, and then it has no address.
+        address: Its addresses, with prefix; only with `namespace`.
+        subnet: Hands out the next host address to every end that has none.
+
+    Raises:
+        InvalidName: A name that the kernel would not take.
+        InvalidAddress: An address or subnet is none.
+        TopologyError: An address without a namespace.
+    """
+
+    _positional = ("name",)
+
+    name: str
+    _: KW_ONLY
+    namespace: str | None = None
+    address: Addresses = ()
+    subnet: Addresses | None = None
+
+    def __post_init__(self) -> None:
+        """Normalise and check."""
+        _check_switch(self)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -307,17 +236,37 @@ class Veth(Record):
         for endpoint in (self.a, self.b):
             split_endpoint(endpoint)
         what = f"Veth({self.a!r}, {self.b!r})"
-        _check_flags(self, "offload")
+        check_flags(self, "offload")
         self._set("address", canonical_addresses(self.address, f"{what} address"))
         self._set(
             "peer_address",
             canonical_addresses(self.peer_address, f"{what} peer_address"),
         )
         self._set("subnet", canonical_subnets(self.subnet, f"{what} subnet") or None)
-        _check_mtu(self.mtu, what)
+        check_mtu(self.mtu, what)
         for name in ("lladdr", "peer_lladdr"):
             if (value := getattr(self, name)) is not None:
                 self._set(name, parse_lladdr(value, f"{what} {name}"))
+
+
+def _check_switch(bridge: Bridge | OVSBridge) -> str:
+    """Normalise what both kinds of switches have; return what messages call it."""
+    check_ifname(bridge.name, "bridge")
+    if bridge.name == "lo":
+        raise InvalidName("bridge name 'lo' is reserved: it is the loopback interface")
+    what = f"{type(bridge).__name__}({bridge.name!r})"
+    if bridge.namespace is not None:
+        check_name(bridge.namespace, f"{what} namespace")
+    addresses = canonical_addresses(bridge.address, f"{what} address")
+    object.__setattr__(bridge, "address", addresses)
+    subnets = canonical_subnets(bridge.subnet, f"{what} subnet")
+    object.__setattr__(bridge, "subnet", subnets or None)
+    if addresses and bridge.namespace is None:
+        raise TopologyError(
+            f"{bridge!r} has an address but no namespace: a bridge without a "
+            f"namespace is out of everyone's sight; give it namespace="
+        )
+    return what
 
 
 def split_endpoint(endpoint: object) -> tuple[str, str | None]:
@@ -329,14 +278,6 @@ def split_endpoint(endpoint: object) -> tuple[str, str | None]:
     if not colon:
         return node, None
     return node, check_ifname(ifname, f"endpoint {endpoint!r}: interface")
-
-
-def _records(value: object, kind: type, what: str) -> tuple[Any, ...]:
-    records = tuple(value) if isinstance(value, Iterable) else (value,)
-    for record in records:
-        if not isinstance(record, kind):
-            raise TopologyError(f"{what}: {record!r} is not a {kind.__name__}")
-    return records
 
 
 def _sysctls(value: object, what: str) -> FrozenMap[str]:
@@ -370,23 +311,3 @@ def _hosts(value: object, what: str) -> FrozenMap[tuple[str, ...]]:
         check_name(name, f"{what} hosts: host")
         hosts[name] = canonical_hosts(addresses, f"{what} hosts[{name!r}]")
     return FrozenMap(hosts)
-
-
-def _check_flags(record: Record, *names: str) -> None:
-    for name in names:
-        if not isinstance(value := getattr(record, name), bool):
-            raise TopologyError(
-                f"{record!r}: {name}={value!r} is neither True nor False"
-            )
-
-
-def _check_mtu(mtu: object, what: str) -> None:
-    # ETH_MIN_MTU and ETH_MAX_MTU (include/uapi/linux/if_ether.h)
-    if mtu is not None and not _is_number(mtu, 68, 65535):
-        raise TopologyError(f"{what} mtu: {mtu!r} is not a number from 68 to 65535")
-
-
-def _is_number(value: object, low: int, high: int) -> bool:
-    return (
-        isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-    )

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._checks import check_layout
-from ._layout import Layout, resolve
-from ._plan import Step, plan
+from ._plan import plan
+from ._record import Record
+from ._resolution import resolve
 from .errors import TopologyError
-from .records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ._layout import Layout
+    from ._steps import Step
 
 
 class Topology:
@@ -35,7 +38,7 @@ class Topology:
 
     def __init__(self, *records: Record) -> None:
         layout = resolve(records)
-        check_layout(layout, list(layout.namespaces.values()))
+        check_layout(layout)
         object.__setattr__(self, "records", records)
         object.__setattr__(self, "_layout", layout)
         object.__setattr__(self, "_steps", None)

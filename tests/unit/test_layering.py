@@ -18,7 +18,22 @@ PACKAGE = Path(pytest_netns.__file__).parent
 
 LAYERS = (
     {"errors", "_names", "_addresses", "_frozen"},
-    {"records", "_layout", "_checks", "topology", "diagram", "_plan", "_hosts"},
+    {
+        "_record",
+        "entries",
+        "nat",
+        "records",
+        "_layout",
+        "_segments",
+        "_resolution",
+        "_checks",
+        "_ruleset",
+        "_steps",
+        "_plan",
+        "topology",
+        "diagram",
+        "_hosts",
+    },
     {
         "_syscalls",
         "_nsfile",
@@ -26,11 +41,14 @@ LAYERS = (
         "_netlink",
         "_sysctl",
         "_offload",
+        "_libnftables",
+        "_nftables",
         "privileges",
         "_processes",
     },
     {
         "_declared",
+        "_host",
         "_switches",
         "_snapshot",
         "_threads",
@@ -66,7 +84,7 @@ LAYER_OF = {module: number for number, layer in enumerate(LAYERS) for module in 
 #: Who imports what is not for everybody.
 OWNERS = {
     "pyroute2": {"_codec"},
-    "ctypes": {"_syscalls"},
+    "ctypes": {"_libnftables", "_syscalls"},
     "pytest": {"fixtures", "markers", "plugin", "session", "tracebacks"},
     "_pytest": set(),
     "iperf3": set(),

@@ -4,7 +4,8 @@ import itertools
 from ipaddress import ip_interface
 
 from pytest_netns import Bridge, Namespace, Neighbour, Route, Topology, Veth
-from pytest_netns._plan import (
+from pytest_netns._plan import plan
+from pytest_netns._steps import (
     AddAddress,
     AddBridge,
     AddNeighbour,
@@ -19,7 +20,6 @@ from pytest_netns._plan import (
     SetUp,
     Step,
     WriteSysctl,
-    plan,
 )
 
 #: What every namespace starts with.

@@ -20,11 +20,12 @@ from pytest_netns import (
 )
 from pytest_netns._hosts import hosts_file, resolv_file
 from pytest_netns._names import MAX_IFNAME
-from pytest_netns._plan import AddAddress, AddRoute, AddVeth, plan
+from pytest_netns._plan import plan
+from pytest_netns._steps import AddAddress, AddRoute, AddVeth
 
 if TYPE_CHECKING:
     from pytest_netns._layout import Layout
-    from pytest_netns.records import Record
+    from pytest_netns._record import Record
 
 NAMES = ["a", "b", "a-long-name-of-a-machine", "50%"]
 SWITCHES = ["br0", "br1", "lan"]

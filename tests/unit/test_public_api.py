@@ -12,6 +12,7 @@ import pytest
 
 import pytest_netns
 from pytest_netns import NetnsError, records
+from pytest_netns._record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,9 +125,7 @@ def test_every_error_and_record_is_public() -> None:
     declared = {
         value
         for value in vars(records).values()
-        if inspect.isclass(value)
-        and issubclass(value, records.Record)
-        and value is not records.Record
+        if inspect.isclass(value) and issubclass(value, Record) and value is not Record
     }
     assert declared
     assert declared <= public

@@ -18,10 +18,12 @@ from pytest_netns import (
     TopologyError,
     Veth,
 )
-from pytest_netns.records import Record, split_endpoint
+from pytest_netns.records import split_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pytest_netns._record import Record
 
 FULL: list[Record] = [
     Route("default", via="10.0.0.1"),

@@ -14,7 +14,8 @@ from pytest_netns import (
     TopologyError,
     Veth,
 )
-from pytest_netns._plan import AwaitAddress, plan
+from pytest_netns._plan import plan
+from pytest_netns._steps import AwaitAddress
 
 
 @pytest.mark.parametrize(

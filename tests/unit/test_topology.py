@@ -23,7 +23,7 @@ from pytest_netns.topology import join
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_netns.records import Record
+    from pytest_netns._record import Record
 
 # left (10.0.1.1) --- br0 --- (10.0.0.1) right
 LAN = Topology(
@@ -838,7 +838,7 @@ def test_a_bridge_holds_1023_ports_and_not_one_more() -> None:
 def test_what_is_no_record_of_a_topology_is_refused(record: object) -> None:
     """The message says what the records of a topology are."""
     with pytest.raises(
-        TopologyError, match="those are Namespace, Bridge and Veth"
+        TopologyError, match="those are Namespace, Host, Bridge, OVSBridge and Veth"
     ) as caught:
         Topology(record)  # type: ignore[arg-type]
 

@@ -1,0 +1,132 @@
+"""nftables: rulesets loaded into the calling thread's namespace.
+
+What we generate goes through the library in a quarter of a millisecond; a
+ruleset of the user's own goes through the program, which takes four, knows
+everything that users know of it, and cannot take this process with it.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+import subprocess
+
+from . import _libnftables as libnftables
+from .errors import MissingFeature, MissingTool, PrivilegeError, RulesetError
+from .privileges import NEEDED_CAPABILITIES, explain
+
+#: How nft is told to read a ruleset from its standard input.
+COMMAND = ("nft", "-f", "-")
+# include/uapi/linux/netlink.h
+_NETLINK_NETFILTER = 12
+_LINE = re.compile(r"^/dev/stdin:(\d+):", re.MULTILINE)
+
+
+def load(ruleset: str, *, namespace: str, record: object) -> None:
+    """Load a ruleset that was generated; equivalent to ``nft -f -``.
+
+    Raises:
+        MissingFeature: The kernel lacks nftables, or what NAT needs of it.
+        MissingTool: Neither libnftables nor nft is installed.
+        PrivilegeError: This process may not.
+    """
+    check_kernel(record)
+    if libnftables.is_available():
+        complaint = libnftables.run(ruleset)
+    else:
+        complaint = _run_program(ruleset, namespace, record).stderr
+    if complaint:
+        _explain(complaint, record)
+        raise MissingFeature.of_kernel(
+            "NAT of nftables (CONFIG_NFT_NAT, CONFIG_NFT_MASQ, CONFIG_NFT_FIB_INET, "
+            f"CONFIG_NF_TABLES_INET)\n{complaint}\n",
+            needed_by=record,
+            remedy="use a kernel of a distribution, which has it",
+        )
+
+
+def load_own(ruleset: str, *, namespace: str, record: object) -> None:
+    """Load a ruleset of the user's own; equivalent to ``nft -f -``.
+
+    Raises:
+        RulesetError: nft refuses it; shows what nft says.
+        MissingFeature: The kernel lacks nftables.
+        MissingTool: nft is not installed.
+    """
+    check_kernel(record)
+    completed = _run_program(ruleset, namespace, record)
+    check(completed, ruleset, namespace=namespace, record=record)
+
+
+def check(
+    completed: subprocess.CompletedProcess[str],
+    ruleset: str,
+    *,
+    namespace: str,
+    record: object = None,
+) -> None:
+    """Check how nft has ended.
+
+    Raises:
+        RulesetError: It refused `ruleset`.
+    """
+    if completed.returncode:
+        match = _LINE.search(completed.stderr)
+        raise RulesetError(
+            completed.returncode,
+            COMMAND,
+            completed.stdout,
+            completed.stderr,
+            namespace,
+            ruleset=ruleset,
+            line=int(match[1]) if match else None,
+            record=record,
+        )
+
+
+def check_kernel(record: object) -> None:
+    """Check that the kernel has nftables.
+
+    Raises:
+        MissingFeature: It has not.
+    """
+    try:
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER).close()
+    except OSError as error:
+        if error.errno != errno.EPROTONOSUPPORT:
+            raise
+        raise MissingFeature.of_kernel(
+            "nftables (CONFIG_NF_TABLES)",
+            needed_by=record,
+            remedy="modprobe nf_tables, or use a kernel of a distribution",
+        ) from error
+
+
+def missing_nft(needed_by: object) -> MissingTool:
+    """Return the error for a machine without nft."""
+    return MissingTool(
+        f"program 'nft' is not installed, needed by {needed_by!r}; "
+        "it is in the package nftables of Debian, Ubuntu, Fedora and Alpine"
+    )
+
+
+def _run_program(
+    ruleset: str, namespace: str, record: object
+) -> subprocess.CompletedProcess[str]:
+    """Run nft; a child of the calling thread is in its namespace."""
+    try:
+        return subprocess.run(
+            COMMAND, input=ruleset, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError as error:
+        raise missing_nft(record or namespace) from error
+
+
+def _explain(complaint: str, record: object) -> None:
+    """Raise the error for a complaint that has nothing to do with the ruleset."""
+    if "Operation not permitted" in complaint:
+        raise PrivilegeError(
+            f"cannot load NAT rules, declared by {record!r}: {complaint}\n"
+            + explain(list(NEEDED_CAPABILITIES.values()))
+        )
