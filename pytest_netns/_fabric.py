@@ -8,15 +8,16 @@ import socket
 from typing import TYPE_CHECKING
 
 from . import _codec as codec
+from ._host import HostSide
 from ._netlink import Refusal, RouteSocket
 from ._nsfile import NamespaceFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ._host import HostSide
     from ._steps import JoinHost, LendOVS, OVSStep, ShareConnection
     from ._switches import Switch, Switches
+    from ._watcher import Watcher
 
 LOOPBACK_INDEX = 1
 #: A build keeps a socket open in each namespace, but not one descriptor more than
@@ -59,12 +60,13 @@ class Fabric:
         indexes: The interface indexes, by (place, interface name).
     """
 
-    def __init__(self, lender: Switches, fresh: FreshIndex) -> None:
+    def __init__(self, lender: Switches, fresh: FreshIndex, watcher: Watcher) -> None:
         self.files: dict[str, NamespaceFile] = {}
         self.switches: dict[str, Switch] = {}
         self.indexes: dict[tuple[str, str], int] = {}
         self._lender = lender
         self._fresh = fresh
+        self._watcher = watcher
         self._next_index: dict[str, int] = {}
         self._host: HostSide | None = None
         #: Sockets of namespaces that are being built, until they are.
@@ -77,12 +79,26 @@ class Fabric:
         return self._host is not None and self._host.name == place
 
     def join_host(self, step: JoinHost) -> None:
-        """Make the test process's own namespace a place; nothing is changed yet."""
-        raise NotImplementedError
+        """Make the test process's own namespace a place; nothing is changed yet.
+
+        Raises:
+            DuplicateName: The machine has an interface of that name.
+            InvalidAddress: It has that address, or a route into that network.
+        """
+        host = self._host or HostSide(step.host, self._watcher)
+        try:
+            host.check(step)
+        except BaseException:
+            if self._host is None:
+                host.take_away()
+            raise
+        self._host = host
+        self.files[host.name] = host.file
 
     def share_connection(self, step: ShareConnection) -> None:
         """Let the network out through the machine's own connection."""
-        raise NotImplementedError
+        assert self._host is not None  # noqa: S101  # its place comes first in a plan
+        self._host.share_connection(step)
 
     # Open vSwitch
 
@@ -119,6 +135,8 @@ class Fabric:
         """Choose an index for a new interface, so that none has to be read back."""
         if place in self.switches:
             index = self.switches[place].next_port_index()
+        elif self._host is not None and self.is_host(place):
+            index = self._host.new_index()
         else:
             index = self._next_index.get(place) or self._first_free_index(place)
             self._next_index[place] = index + 1
@@ -178,11 +196,16 @@ class Fabric:
         self._let_go(set(self.files), set(self.switches))
 
     def _let_go(self, files: set[str], switches: set[str]) -> None:
-        for name in files:
-            self.files.pop(name).close()
-        # in the kernel their ports go with the namespaces at the other ends
-        for name in switches:
-            self._lender.give_back(self.switches.pop(name))
+        with contextlib.ExitStack() as leaving:
+            # in the kernel their ports go with the namespaces at the other ends
+            for name in switches:
+                leaving.callback(self._lender.give_back, self.switches.pop(name))
+            for name in files:
+                leaving.callback(self.files.pop(name).close)
+            if self._host is not None and self._host.name in files:
+                # first of all: what goes with its other end is gone only later
+                leaving.callback(self._host.take_away)
+                self._host = None
 
     def _delete_link(self, place: str, index: int) -> None:
         with self.route_socket(place) as route:
@@ -191,3 +214,5 @@ class Fabric:
             except Refusal as refusal:
                 if refusal.number != errno.ENODEV:  # never made, or gone with its peer
                     raise
+        if self._host is not None and self.is_host(place):
+            self._host.forget(index)

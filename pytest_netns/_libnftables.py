@@ -23,13 +23,14 @@ def is_available() -> bool:
     return _library() is not None
 
 
-def run(commands: str) -> str:
-    """Run nft commands in the calling thread's namespace; return what went wrong.
+def run(commands: str) -> tuple[str, str]:
+    """Run nft commands in the calling thread's namespace.
 
     Equivalent to ``nft -f -``. All of the commands are one transaction.
 
     Returns:
-        The library's error text, with the places it points at; "" for success.
+        Their output, and what went wrong, with the places it points at; "" for
+        success.
     """
     library = _library()
     assert library is not None, "see is_available()"  # noqa: S101
@@ -39,12 +40,15 @@ def run(commands: str) -> str:
             library.nft_ctx_buffer_output(context)
             library.nft_ctx_buffer_error(context)
             failed = library.nft_run_cmd_from_buffer(context, commands.encode())
-            text: bytes = library.nft_ctx_get_error_buffer(context) or b""
+            output = _text(library.nft_ctx_get_output_buffer(context))
+            error = _text(library.nft_ctx_get_error_buffer(context))
         finally:
             library.nft_ctx_free(context)
-    if not failed:
-        return ""
-    return text.decode(errors="backslashreplace").strip() or "nft failed without words"
+    return output, (error or "nft failed without words") if failed else ""
+
+
+def _text(buffer: bytes | None) -> str:
+    return (buffer or b"").decode(errors="backslashreplace").strip()
 
 
 @functools.cache
@@ -55,9 +59,12 @@ def _library() -> Any:
         return None
     library.nft_ctx_new.argtypes = [ctypes.c_uint32]
     library.nft_ctx_new.restype = ctypes.c_void_p
-    for name in ("buffer_output", "buffer_error", "get_error_buffer", "free"):
+    for name in ("buffer_output", "buffer_error", "free"):
         getattr(library, f"nft_ctx_{name}").argtypes = [ctypes.c_void_p]
+    for name in ("get_output_buffer", "get_error_buffer"):
+        function = getattr(library, f"nft_ctx_{name}")
+        function.argtypes = [ctypes.c_void_p]
+        function.restype = ctypes.c_char_p
     library.nft_ctx_free.restype = None
-    library.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
     library.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
     return library

@@ -83,6 +83,11 @@ class Surroundings:
                 ) from error
 
     @property
+    def uts_fd(self) -> int:
+        """A descriptor of the UTS namespace; -1 if there is none yet."""
+        return self._uts
+
+    @property
     def uts_inode(self) -> int | None:
         """The kernel's number of the UTS namespace; None if there is none yet."""
         return os.fstat(self._uts).st_ino if self._uts >= 0 else None
@@ -109,6 +114,9 @@ class Surroundings:
         sethostname(self._hostname)
         self._bind_files()
         _mount_sys()
+        self._keep()
+
+    def _keep(self) -> None:
         self._mnt = os.open(_THREAD + "mnt", os.O_RDONLY | os.O_CLOEXEC)
         self._uts = os.open(_THREAD + "uts", os.O_RDONLY | os.O_CLOEXEC)
 
@@ -137,6 +145,21 @@ class Surroundings:
                 mount(source, path, "", MS_BIND)
         finally:
             detach(_SCRATCH)
+
+
+class HostSurroundings(Surroundings):
+    """Those of the test process itself: it sees the machine as it is.
+
+    A UTS namespace of their own still tells which processes a test has started.
+    """
+
+    def __init__(self, file: NamespaceFile) -> None:
+        super().__init__(file, "", dict)
+
+    def _make(self) -> None:
+        unshare(CLONE_NEWNS | CLONE_NEWUTS)
+        mount("", "/", "", MS_REC | MS_SLAVE)
+        self._keep()
 
 
 def _make_writable(directory: str) -> None:

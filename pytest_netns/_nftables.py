@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import errno
 import re
+import shutil
 import socket
+import struct
 import subprocess
 
 from . import _libnftables as libnftables
@@ -19,7 +21,7 @@ from .privileges import NEEDED_CAPABILITIES, explain
 #: How nft is told to read a ruleset from its standard input.
 COMMAND = ("nft", "-f", "-")
 # include/uapi/linux/netlink.h
-_NETLINK_NETFILTER = 12
+NETLINK_NETFILTER = 12
 _LINE = re.compile(r"^/dev/stdin:(\d+):", re.MULTILINE)
 
 
@@ -33,7 +35,7 @@ def load(ruleset: str, *, namespace: str, record: object) -> None:
     """
     check_kernel(record)
     if libnftables.is_available():
-        complaint = libnftables.run(ruleset)
+        _, complaint = libnftables.run(ruleset)
     else:
         complaint = _run_program(ruleset, namespace, record).stderr
     if complaint:
@@ -85,6 +87,47 @@ def check(
         )
 
 
+def is_there() -> bool:
+    """Tell whether the kernel has nftables, and we a way to speak to it."""
+    try:
+        check_kernel(None)
+    except MissingFeature:
+        return False
+    return libnftables.is_available() or shutil.which("nft") is not None
+
+
+def query(commands: str) -> str:
+    """Run commands that were generated, and return their output.
+
+    What does not exist is silently nothing: no output, and nothing to delete.
+    """
+    if libnftables.is_available():
+        return libnftables.run(commands)[0]
+    return _run_program(commands, "host", None).stdout
+
+
+def delete_table_request(name: str) -> bytes:
+    """Return the netlink messages of ``nft delete table inet NAME``.
+
+    Source: include/uapi/linux/netfilter/nfnetlink.h and nf_tables.h. A batch of
+    three: begin, delete the table with all that is in it, end.
+    """
+    attribute = name.encode() + b"\0"
+    attribute = struct.pack("=HH", 4 + len(attribute), 1) + attribute
+    attribute += b"\0" * (-len(attribute) % 4)
+    subsystem = 10  # NFNL_SUBSYS_NFTABLES
+    inet = 1  # NFPROTO_INET
+    messages = (
+        (0x10, struct.pack("=BBH", 0, 0, socket.htons(subsystem))),
+        (subsystem << 8 | 2, struct.pack("=BBH", inet, 0, 0) + attribute),
+        (0x11, struct.pack("=BBH", 0, 0, socket.htons(subsystem))),
+    )
+    return b"".join(
+        struct.pack("=IHHII", 16 + len(body), kind, 0x1, number, 0) + body
+        for number, (kind, body) in enumerate(messages)
+    )
+
+
 def check_kernel(record: object) -> None:
     """Check that the kernel has nftables.
 
@@ -92,7 +135,7 @@ def check_kernel(record: object) -> None:
         MissingFeature: It has not.
     """
     try:
-        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER).close()
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER).close()
     except OSError as error:
         if error.errno != errno.EPROTONOSUPPORT:
             raise

@@ -40,7 +40,7 @@ def end_threads_of(
         namespaces: The namespaces.
         keep: The descriptors of theirs that are still needed.
     """
-    inodes = {namespace.inode for namespace in namespaces}
+    inodes = {one for namespace in namespaces for one in namespace.own_inodes()}
     tasks = [task for namespace in namespaces for task in namespace.tasks]
     for namespace in namespaces:
         namespace.end_threads()

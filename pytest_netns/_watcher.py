@@ -3,14 +3,15 @@
 Namespaces, interfaces and routes go with the last descriptor, but a daemon that
 runs in a namespace keeps it. The watcher holds a descriptor of each namespace
 that may have processes, so that its inode cannot become somebody else's, and
-kills what is inside when this process is gone.
+kills what is inside when this process is gone. What this process has changed
+outside of its namespaces is put right by chores that the watcher then does.
 
 It is started when something is first started that could outlive us.
 """
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import os
 import socket
 import subprocess
@@ -32,6 +33,9 @@ class Watcher:
         self._process: subprocess.Popen[bytes] | None = None
         #: inode -> descriptor of the namespaces that the watcher knows
         self._watched: dict[int, int] = {}
+        #: what to do when this process is gone, by number
+        self._chores: dict[int, str] = {}
+        self._numbers = itertools.count(1)
         self._lock = threading.Lock()  # any thread may be the first to enter
 
     def watch(self, inode: int, fd: int) -> None:
@@ -40,20 +44,50 @@ class Watcher:
             if inode in self._watched:
                 return
             self._watched[inode] = fd
-            if self._connection is not None and _send(self._connection, inode, fd):
-                return
-            self.close()  # if there was one, somebody has killed it
-            connection = self._start()
-            for watched in self._watched.items():
-                _send(connection, *watched)
+            self._tell(f"+{inode}", fd)
 
     def forget(self, inode: int) -> None:
         """Stop watching a namespace; the watcher lets go of it."""
         with self._lock:
-            if self._watched.pop(inode, None) is None or self._connection is None:
-                return
-            with contextlib.suppress(OSError):  # a dead one has let go of all
-                self._connection.send(f"-{inode}\n".encode())
+            if self._watched.pop(inode, None) is not None:
+                self._tell_if_there(f"-{inode}")
+
+    def leave_chore(self, chore: str) -> int:
+        """Have something done if this process dies; return the chore's number.
+
+        Told before the thing itself is done, it leaves no moment uncovered.
+
+        Args:
+            chore: One of those in ``_watcher_main``; the last one is done first.
+        """
+        with self._lock:
+            number = next(self._numbers)
+            self._chores[number] = chore
+            self._tell(f"!{number} {chore}")
+            return number
+
+    def drop_chore(self, number: int) -> None:
+        """Take a chore back: it is done."""
+        with self._lock:
+            if self._chores.pop(number, None) is not None:
+                self._tell_if_there(f"~{number}")
+
+    def _tell(self, message: str, *descriptors: int) -> None:
+        """Tell the watcher; start one, which is then told everything, if need be."""
+        if self._connection is not None and _send(
+            self._connection, message, *descriptors
+        ):
+            return
+        self.close()  # if there was one, somebody has killed it
+        connection = self._start()
+        for inode, fd in self._watched.items():
+            _send(connection, f"+{inode}", fd)
+        for number, chore in self._chores.items():
+            _send(connection, f"!{number} {chore}")
+
+    def _tell_if_there(self, message: str) -> None:
+        if self._connection is not None:
+            _send(self._connection, message)  # a dead one has let go of all
 
     def close(self) -> None:
         """End the watcher."""
@@ -83,9 +117,9 @@ class Watcher:
         return ours
 
 
-def _send(connection: socket.socket, inode: int, fd: int) -> bool:
+def _send(connection: socket.socket, message: str, *descriptors: int) -> bool:
     try:
-        socket.send_fds(connection, [f"+{inode}\n".encode()], [fd])
+        socket.send_fds(connection, [message.encode()], descriptors)
     except OSError:
         return False
     return True

@@ -1,7 +1,14 @@
 """The watcher's own program; it runs isolated, so it imports nothing of ours.
 
 Usage: ``_watcher_main.py PID``, with a socket as standard input. Each message
-is ``+INODE`` with a descriptor of the namespace, or ``-INODE``.
+is one of
+
+* ``+INODE`` with a descriptor of the namespace: kill what is inside;
+* ``-INODE``: let go of it;
+* ``!NUMBER CHORE``: something to do once everything is killed, one of
+  ``netlink PROTOCOL HEX`` (send these requests), ``write VALUE PATH`` (a file)
+  and ``unname PATH`` (unmount it and remove it);
+* ``~NUMBER``: the chore is done.
 """
 
 from __future__ import annotations
@@ -14,11 +21,15 @@ import socket
 import sys
 import time
 
+#: include/linux/fs.h
+_MNT_DETACH = 2
+
 
 def main(pid: int) -> None:
     """Follow orders until the run is gone, then end what it left."""
     connection = socket.socket(fileno=0)
     held: dict[int, int] = {}
+    chores: dict[int, str] = {}
     try:
         run = os.pidfd_open(pid)
     except OSError:
@@ -32,20 +43,46 @@ def main(pid: int) -> None:
         ready = dict(poll.poll())
         if run in ready and connection.fileno() not in ready:
             break
-        message, descriptors, _, _ = socket.recv_fds(connection, 64, 1)
+        message, descriptors, _, _ = socket.recv_fds(connection, 65536, 1)
         if not message:
             break
-        follow(message.decode(), descriptors, held)
+        follow(message.decode(), descriptors, held, chores)
     end_processes(set(held))
+    for _, chore in sorted(chores.items(), reverse=True):
+        with contextlib.suppress(OSError):  # each for itself
+            do(chore)
 
 
-def follow(message: str, descriptors: list[int], held: dict[int, int]) -> None:
-    """Hold a namespace, or let go of it."""
-    order, inode = message[0], int(message[1:])
+def follow(
+    message: str, descriptors: list[int], held: dict[int, int], chores: dict[int, str]
+) -> None:
+    """Hold a namespace, let go of it, or note down what is to be done."""
+    order, (number, _, chore) = message[0], message[1:].partition(" ")
     if order == "+":
-        held[inode] = descriptors[0]
-    elif inode in held:
-        os.close(held.pop(inode))
+        held[int(number)] = descriptors[0]
+    elif order == "!":
+        chores[int(number)] = chore
+    elif order == "~":
+        chores.pop(int(number), None)
+    elif int(number) in held:
+        os.close(held.pop(int(number)))
+
+
+def do(chore: str) -> None:
+    """Carry out one chore."""
+    verb, what, rest = [*chore.split(" ", 2), ""][:3]
+    if verb == "netlink":
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, int(what)) as netlink:
+            netlink.send(bytes.fromhex(rest))
+    elif verb == "write":
+        with open(rest, "w", encoding="utf-8") as file:
+            file.write(what)
+    elif verb == "unname":
+        import ctypes  # takes time that a watcher without this chore saves
+
+        path = chore.partition(" ")[2]
+        ctypes.CDLL(None).umount2(os.fsencode(path), _MNT_DETACH)
+        os.unlink(path)
 
 
 def end_processes(inodes: set[int]) -> None:

@@ -252,6 +252,17 @@ def global_addresses(file: NamespaceFile) -> Iterator[InterfaceAddress]:
             yield address
 
 
+def addresses_by_interface(
+    file: NamespaceFile,
+) -> Iterator[tuple[str, InterfaceAddress]]:
+    """Yield (interface name, address) for every address of a namespace."""
+    names = {index: name for name, index in interfaces_of(file).items()}
+    with file.entered(), RouteSocket() as route:
+        found = list(_dump_addresses(route))
+    for index, address, _ in found:
+        yield names.get(index, str(index)), address
+
+
 def _dump_addresses(route: RouteSocket) -> Iterator[tuple[int, InterfaceAddress, int]]:
     """Yield (index, address, scope)."""
     messages = [codec.decode(one) for one in route.dump(codec.dump(codec.RTM_GETADDR))]

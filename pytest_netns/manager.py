@@ -60,7 +60,7 @@ class NetworkManager:
         """
         if self._closed:
             raise ClosedError("the network manager is closed")
-        fabric = Fabric(self._switches, self._fresh)
+        fabric = Fabric(self._switches, self._fresh, self._watcher)
 
         def register() -> Network:
             network = Network(topology, fabric, self)

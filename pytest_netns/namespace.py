@@ -7,17 +7,22 @@ A new helper is a method in the class of its theme: `_inside`, `_commands`,
 from __future__ import annotations
 
 import ipaddress
+import os
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from . import waiting
 from ._commands import Commands
+from ._nsfile import NamespaceFile
+from ._processes import processes_in
+from ._signals import deferred_signals
 from ._sockets import Sockets
 from ._views import Views
 from .ping import PingResult, ping
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 T = TypeVar("T")
 
@@ -132,13 +137,22 @@ class NetworkNamespace(Commands, Sockets, Views):
         """The descriptor that holds it."""
         return self._file.fd
 
+    @property
+    def watched_inode(self) -> int:
+        """The inode that the watcher knows."""
+        return self._file.inode
+
     def update_files(self) -> None:
         """Write its ``/etc/hosts`` and the like anew."""
         self._surroundings.rewrite()
 
+    def own_inodes(self) -> Iterator[int]:
+        """Yield the inode of the network namespace, if nobody else is inside."""
+        yield self._file.inode
+
     def inodes(self) -> Iterator[int]:
         """Yield the inodes by which its processes are found."""
-        yield self._file.inode
+        yield from self.own_inodes()
         uts = self._surroundings.uts_inode
         if uts is not None:
             yield uts
@@ -154,3 +168,50 @@ class NetworkNamespace(Commands, Sockets, Views):
     def close_surroundings(self) -> None:
         """Let go of its mount and UTS namespaces."""
         self._surroundings.close()
+
+
+class HostNamespace(NetworkNamespace):
+    """The namespace of the test process, as a machine of the network.
+
+    Others are in it as well: nothing is ended there but what was started here,
+    and what belongs to the whole machine can be read only.
+    """
+
+    def own_inodes(self) -> Iterator[int]:
+        """Yield nothing: the machine is in it."""
+        yield from ()
+
+    def prepare_for_processes(self) -> None:
+        """See to it, once, that whatever is started here ends with the test."""
+        if self.visited:
+            return
+        self._threads.call(int)  # the first thread makes the surroundings
+        with deferred_signals() as deferred:
+            fd = os.dup(self._surroundings.uts_fd)
+            self._started_here = NamespaceFile(fd, self.name)
+            self._home.expect_processes(self._started_here)
+            self.visited = True
+        deferred.deliver()
+
+    def allow_ping(self) -> None:
+        """Leave it to the machine who may send echoes."""
+
+    @property
+    def watched_inode(self) -> int:
+        """The inode that the watcher knows."""
+        return self._started_here.inode
+
+    @property
+    def sysctl(self) -> Mapping[str, str]:  # type: ignore[override]  # to read only
+        """The sysctls below ``net.``, to read."""
+        return MappingProxyType(super().sysctl)
+
+    def pids(self) -> list[int]:
+        """List the processes that were started here."""
+        return processes_in(set(self.inodes()))
+
+    def close_surroundings(self) -> None:
+        """Let go of what tells its processes from the machine's."""
+        super().close_surroundings()
+        if self.visited:
+            self._started_here.close()

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ._declared import declared_requests
 from ._hosts import addresses_towards, hosts_file, resolv_file
-from ._mounts import Surroundings
+from ._mounts import HostSurroundings, Surroundings
 from ._nsfile import go_home, is_home
 from ._teardown import end_processes_of, end_threads_of
 from .errors import ClosedError, InvalidAddress, NetnsError, TeardownError, UnknownName
 from .interface import Interface, index_of
-from .namespace import NetworkNamespace
+from .namespace import HostNamespace, NetworkNamespace
 from .records import split_endpoint
 
 if TYPE_CHECKING:
@@ -91,10 +91,10 @@ class Network:
         """Tell whether there is a namespace with this name, or this namespace."""
         if isinstance(namespace, NetworkNamespace):
             return self._live.get(namespace.name) is namespace
-        return namespace in self._topology.layout.namespaces
+        return namespace in self._topology.layout.machines
 
     def __iter__(self) -> Iterator[NetworkNamespace]:
-        """Iterate over the namespaces, in order of declaration."""
+        """Iterate over the namespaces, in order of declaration; the host is none."""
         return iter([self[name] for name in self._topology.layout.namespaces])
 
     def __len__(self) -> int:
@@ -130,12 +130,11 @@ class Network:
         layout = self._topology.layout
         if ifname is None:
             raise UnknownName(f"{endpoint!r} names no interface; write '{node}:eth0'")
-        if node in layout.namespaces:
+        if node in layout.machines:
             return self[node].interface(ifname)
         if node not in layout.bridges:
-            known = [*layout.namespaces, *layout.bridges]
             raise UnknownName.among(
-                node, known, what="namespace or bridge", where=endpoint
+                node, layout.nodes, what="namespace or bridge", where=endpoint
             )
         place = layout.bridges[node].namespace or node
         file = self._fabric.file_of(place)
@@ -202,6 +201,7 @@ class Network:
         """Carry out `close`; for the manager."""
         live = list(self._live.values())
         visited = [namespace for namespace in live if namespace.visited]
+        watched = [namespace.watched_inode for namespace in visited]
         leftovers: list[str] = []
         # a thread that ends may let go of the last reference to one
         sockets = [one for namespace in live for one in namespace.open_sockets()]
@@ -216,8 +216,8 @@ class Network:
             for namespace in live:
                 namespace.close_surroundings()
             self._fabric.close()
-            for namespace in visited:
-                self._workshop.forget(namespace.inode)
+            for inode in watched:
+                self._workshop.forget(inode)
         if leftovers:
             raise TeardownError(leftovers)
 
@@ -225,16 +225,19 @@ class Network:
 
     def _come_alive(self, name: str) -> NetworkNamespace:
         """Make the live object for a namespace, when somebody first asks for it."""
-        namespaces = self._topology.layout.namespaces
-        if name not in namespaces:
+        layout = self._topology.layout
+        machines = layout.machines
+        if name not in machines:
             raise UnknownName.among(
-                name, namespaces, what="namespace", where="the network"
+                name, machines, what="namespace", where="the network"
             )
         if self._closed:
             raise ClosedError(f"namespace {name!r} is closed, with all of its network")
         file = self._fabric.files[name]
+        if layout.is_host(name):
+            return HostNamespace(name, file, HostSurroundings(file), self)
         texts = functools.partial(self._files_of, name)
-        hostname = namespaces[name].hostname or name
+        hostname = layout.namespaces[name].hostname or name
         return NetworkNamespace(name, file, Surroundings(file, hostname, texts), self)
 
     def _files_of(self, name: str) -> dict[str, str]:
@@ -247,9 +250,9 @@ class Network:
     def find(self, target: str, viewer: str) -> Address:
         """Return the address by which `viewer` reaches the namespace `target`."""
         layout = self._topology.layout
-        if target not in layout.namespaces:
+        if target not in layout.machines:
             raise UnknownName.among(
-                target, layout.namespaces, what="address or namespace", where="ping()"
+                target, layout.machines, what="address or namespace", where="ping()"
             )
         addresses = addresses_towards(layout, target, viewer)
         if not addresses:

@@ -49,6 +49,7 @@ LAYERS = (
     {
         "_declared",
         "_host",
+        "_sharing",
         "_switches",
         "_snapshot",
         "_threads",
@@ -84,7 +85,7 @@ LAYER_OF = {module: number for number, layer in enumerate(LAYERS) for module in 
 #: Who imports what is not for everybody.
 OWNERS = {
     "pyroute2": {"_codec"},
-    "ctypes": {"_libnftables", "_syscalls"},
+    "ctypes": {"_libnftables", "_syscalls", "_watcher_main"},
     "pytest": {"fixtures", "markers", "plugin", "session", "tracebacks"},
     "_pytest": set(),
     "iperf3": set(),
