@@ -15,6 +15,7 @@ from ._nsfile import NamespaceFile
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ._namefiles import NameFiles
     from ._steps import JoinHost, LendOVS, OVSStep, ShareConnection
     from ._switches import Switch, Switches
     from ._watcher import Watcher
@@ -69,8 +70,22 @@ class Fabric:
         self._watcher = watcher
         self._next_index: dict[str, int] = {}
         self._host: HostSide | None = None
+        #: Names for people, if they are wanted.
+        self.names: NameFiles | None = None
         #: Sockets of namespaces that are being built, until they are.
         self._sockets: dict[str, RouteSocket] = {}
+
+    # names for people
+
+    def give_names(self) -> None:
+        """Give every namespace a name under /run/netns, where that is wanted."""
+        if self.names is not None:
+            machines = {
+                name: file
+                for name, file in self.files.items()
+                if not self.is_host(name)
+            }
+            self.names.give(machines)
 
     # the host
 
@@ -202,6 +217,8 @@ class Fabric:
                 leaving.callback(self._lender.give_back, self.switches.pop(name))
             for name in files:
                 leaving.callback(self.files.pop(name).close)
+                if self.names is not None:
+                    leaving.callback(self.names.take, name)
             if self._host is not None and self._host.name in files:
                 # first of all: what goes with its other end is gone only later
                 leaving.callback(self._host.take_away)

@@ -77,6 +77,7 @@ class Builder:
         with self._fabric.all_or_nothing():
             for (_, place), batch in itertools.groupby(steps, key=_batch_of):
                 self._carry_out(place, list(batch))
+            self._fabric.give_names()
 
     def _carry_out(self, place: str, batch: list[Step]) -> None:
         step = batch[0]

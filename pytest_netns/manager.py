@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from ._fabric import Fabric, FreshIndex
+from ._namefiles import NameFiles
 from ._nsfile import home
 from ._plan import plan
 from ._signals import deferred_signals
@@ -33,9 +34,13 @@ class NetworkManager:
 
     Work in the kernel is done to its end, or taken back: Ctrl-C waits for the
     few milliseconds that it takes.
+
+    Args:
+        names: Whether every namespace gets a name under ``/run/netns``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, names: bool = False) -> None:
+        self._names = names
         home()  # as seen from the thread that makes the manager
         self._switches = Switches()
         self._fresh = FreshIndex()
@@ -61,6 +66,8 @@ class NetworkManager:
         if self._closed:
             raise ClosedError("the network manager is closed")
         fabric = Fabric(self._switches, self._fresh, self._watcher)
+        if self._names or getattr(topology, "names", False):
+            fabric.names = NameFiles(self._watcher)
 
         def register() -> Network:
             network = Network(topology, fabric, self)

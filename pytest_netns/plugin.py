@@ -33,6 +33,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini(
         "netns_require", "the same as --netns-require", type="bool", default=False
     )
+    group.addoption(
+        "--netns-names",
+        action="store_true",
+        default=False,
+        help="name namespaces under /run/netns (pytest-PID-NAME), for `ip netns exec`",
+    )
+    parser.addini(
+        "netns_names", "the same as --netns-names", type="bool", default=False
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -21,17 +21,20 @@ class NetnsSession:
 
     Args:
         require: Whether what would be a skip is a failure.
+        names: Whether namespaces get names under ``/run/netns``.
     """
 
-    def __init__(self, *, require: bool) -> None:
+    def __init__(self, *, require: bool, names: bool = False) -> None:
         self.require = require
+        self.names = names
         self.manager: NetworkManager | None = None
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> NetnsSession:
         """Read the options; the only place where they become arguments."""
         require = config.getoption("netns_require") or config.getini("netns_require")
-        return cls(require=bool(require))
+        names = config.getoption("netns_names") or config.getini("netns_names")
+        return cls(require=bool(require), names=bool(names))
 
     def start(self) -> NetworkManager:
         """Make the manager.
@@ -43,7 +46,7 @@ class NetnsSession:
         from .privileges import check_privileges
 
         check_privileges()
-        self.manager = NetworkManager()
+        self.manager = NetworkManager(names=self.names)
         return self.manager
 
     def stop(self) -> None:
