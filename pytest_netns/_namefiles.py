@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._syscalls import MS_BIND, detach, mount
+from ._syscalls import MS_BIND, MS_REC, MS_SHARED, detach, mount
 from .errors import KernelError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from ._nsfile import NamespaceFile
     from ._watcher import Watcher
@@ -28,6 +30,10 @@ DIRECTORY = Path("/run/netns")
 _NAME = re.compile(r"pytest-(\d+)-.+")
 
 
+#: Tells a directory that we made from one that was there: it goes with our last name.
+_MADE_BY_US = stat.S_ISVTX
+
+
 class NameFiles:
     """The names of one network's namespaces."""
 
@@ -35,7 +41,6 @@ class NameFiles:
         self._watcher = watcher
         #: namespace -> (its path, the watcher's chore)
         self._names: dict[str, tuple[Path, int]] = {}
-        self._made_directory = False
 
     def path_of(self, namespace: str) -> Path | None:
         """Return the file of a namespace's name, or None if it has none."""
@@ -48,46 +53,60 @@ class NameFiles:
         Raises:
             KernelError: The file cannot be made, or nothing be mounted on it.
         """
-        unnamed = [name for name in files if name not in self._names]
+        unnamed = [file for name, file in files.items() if name not in self._names]
         if not unnamed:
             return
-        if not self._names:
-            sweep()
-        for name in unnamed:
-            self._name(files[name])
+        with _alone():
+            try:
+                _make_directory()
+                sweep()
+            except OSError as error:
+                raise KernelError(
+                    error.errno or 0, f"make {DIRECTORY} for its name", unnamed[0].name
+                ) from error
+            for file in unnamed:
+                self._name(file)
 
     def take(self, namespace: str) -> None:
         """Take a namespace's name away, if it has one; ``ip netns delete``."""
-        named = self._names.pop(namespace, None)
-        if named is None:
-            return
-        path, chore = named
-        _remove(path)
-        self._watcher.drop_chore(chore)
-        if not self._names and self._made_directory:
-            with contextlib.suppress(OSError):  # somebody else has put names there
-                DIRECTORY.rmdir()
+        if namespace in self._names:
+            with _alone():
+                self._unname(namespace)
 
     def _name(self, file: NamespaceFile) -> None:
         path = _free_path(f"pytest-{os.getpid()}-{file.name}")
         chore = self._watcher.leave_chore(f"unname {path}")
         self._names[file.name] = path, chore
         try:
-            self._made_directory |= _make_empty(path)
+            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o444))
             mount(file.path, str(path), "", MS_BIND)
         except OSError as error:
-            self.take(file.name)
+            self._unname(file.name)
             raise KernelError(
                 error.errno or 0, f"give it the name {path}", file.name
             ) from error
 
+    def _unname(self, namespace: str) -> None:
+        path, chore = self._names.pop(namespace)
+        _remove(path)
+        self._watcher.drop_chore(chore)
+        _remove_directory()
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Let no other run make or remove names meanwhile."""
+    fd = os.open(DIRECTORY.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
 
 def sweep() -> None:
     """Remove the names that processes which are gone have left; no others."""
-    names: list[Path] = []
-    with contextlib.suppress(FileNotFoundError):
-        names = [*DIRECTORY.iterdir()]
-    for path in names:
+    for path in DIRECTORY.iterdir():
         match = _NAME.fullmatch(path.name)
         if match and not _is_held(path, int(match[1])):
             _remove(path)
@@ -111,33 +130,34 @@ def _is_held(path: Path, pid: int) -> bool:
             held = os.stat(f"/proc/{pid}/fd/{entry}")
             if (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino):
                 return True
-    # between the making of the file and the mount upon it
-    return not os.path.ismount(path) and _is_young(path)
-
-
-def _is_young(path: Path) -> bool:
-    import time  # on the rare way
-
-    with contextlib.suppress(OSError):
-        return time.time() - path.stat().st_mtime < 10
     return False
 
 
-def _make_empty(path: Path) -> bool:
-    """Make an empty file; return whether its directory was made for it.
+def _make_directory() -> None:
+    """Make what ``ip netns add`` makes: a directory that is mounted on itself.
 
-    Another run may remove the directory at the moment when it is empty.
+    If it were not, the first such command would do it later, and our names were
+    there twice.
     """
-    made = False
-    while True:
-        try:
-            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o444))
-        except FileNotFoundError:
-            with contextlib.suppress(FileExistsError):
-                path.parent.mkdir(mode=0o755)
-                made = True
-        else:
-            return made
+    if not DIRECTORY.exists():
+        DIRECTORY.mkdir()
+        DIRECTORY.chmod(0o755 | _MADE_BY_US)
+    try:
+        mount("", str(DIRECTORY), "", MS_SHARED | MS_REC)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # it is no mount point
+            raise
+        mount(str(DIRECTORY), str(DIRECTORY), "", MS_BIND | MS_REC)
+        mount("", str(DIRECTORY), "", MS_SHARED | MS_REC)
+
+
+def _remove_directory() -> None:
+    """Remove the directory with the last name, if we made it."""
+    if any(DIRECTORY.iterdir()) or not DIRECTORY.stat().st_mode & _MADE_BY_US:
+        return
+    with contextlib.suppress(OSError):  # somebody is in it: let it be
+        detach(str(DIRECTORY))
+        DIRECTORY.rmdir()
 
 
 def _free_path(name: str) -> Path:

@@ -27,12 +27,13 @@ class Record:
         shown = [repr(getattr(self, name)) for name in self._positional]
         for one in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
             value = getattr(self, one.name)
-            if one.name not in self._positional and value != _default(one):
+            if one.name not in self._positional and value != default_of(one):
                 shown.append(f"{one.name}={_plain(value)!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-def _default(one: Any) -> object:
+def default_of(one: Any) -> object:
+    """Return the default of a dataclass's field, or MISSING."""
     if one.default_factory is not MISSING:
         return one.default_factory()
     return one.default

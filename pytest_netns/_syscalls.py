@@ -5,6 +5,7 @@ All of them act on the calling thread alone.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -13,6 +14,7 @@ import sys
 CLONE_FS = 0x00000200
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
+CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 
 # include/uapi/linux/mount.h
@@ -22,6 +24,7 @@ MS_NOEXEC = 0x08
 MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_SLAVE = 0x80000
+MS_SHARED = 0x100000
 MNT_DETACH = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -76,6 +79,15 @@ def sethostname(name: str) -> None:
     raw = name.encode()
     if _libc.sethostname(raw, len(raw)):
         _raise_errno()
+
+
+def has_library(*sonames: str) -> bool:
+    """Tell whether one of these shared libraries is installed; it is loaded then."""
+    for soname in sonames:
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(soname)
+            return True
+    return False
 
 
 def raise_in_thread(thread: int, exception: type[BaseException]) -> None:

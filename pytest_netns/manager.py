@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ._fabric import Fabric, FreshIndex
 from ._namefiles import NameFiles
 from ._nsfile import home
+from ._ovs_pool import OVSPool
 from ._plan import plan
 from ._signals import deferred_signals
 from ._switches import Switches
@@ -37,14 +38,16 @@ class NetworkManager:
 
     Args:
         names: Whether every namespace gets a name under ``/run/netns``.
+        artifacts: The directory where logs are kept; None keeps none.
     """
 
-    def __init__(self, *, names: bool = False) -> None:
+    def __init__(self, *, names: bool = False, artifacts: str | None = None) -> None:
         self._names = names
         home()  # as seen from the thread that makes the manager
         self._switches = Switches()
         self._fresh = FreshIndex()
         self._watcher = Watcher()
+        self._ovs = OVSPool(self._watcher, artifacts)
         self._networks: list[Network] = []
         self._one_at_a_time = threading.Lock()
         self._closed = False
@@ -65,8 +68,8 @@ class NetworkManager:
         """
         if self._closed:
             raise ClosedError("the network manager is closed")
-        fabric = Fabric(self._switches, self._fresh, self._watcher)
-        if self._names or getattr(topology, "names", False):
+        fabric = Fabric(self._switches, self._fresh, self._watcher, self._ovs)
+        if self._names or topology.names:
             fabric.names = NameFiles(self._watcher)
 
         def register() -> Network:
@@ -140,8 +143,12 @@ class NetworkManager:
             for network in self.networks:
                 network.close()
         finally:
-            self._undisturbed(self._switches.close)
+            self._undisturbed(self._let_go)
             self._watcher.close()
+
+    def _let_go(self) -> None:
+        self._switches.close()
+        self._ovs.close()
 
     def _undisturbed(
         self, work: Callable[[], T], undo: Callable[[T], None] = lambda _: None

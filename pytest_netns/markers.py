@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -9,21 +10,27 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .topology import Topology
 
 MARKER = "netns"
 DESCRIPTION = (
-    f"{MARKER}(*what, requires=()): build the network of these topologies and records "
-    "for the test, as its fixture `netns`; `requires` names programs without which "
-    "the test cannot run."
+    f"{MARKER}(*what, requires=()): build the network of these topologies, records and "
+    "TOML files (paths relative to the test file) for the test, as its fixture "
+    "`netns`; `requires` names programs without which the test cannot run."
 )
+#: Where a pytest configuration has the topologies of files: each with the time of
+#: its last change and its size then.
+FILES = pytest.StashKey["dict[Path, tuple[tuple[int, int] | None, Topology]]"]()
 
 
 def topology_of(item: pytest.Item) -> Topology:
     """Join the markers of module, class and function, in that order.
 
     Raises:
-        TopologyError: They do not make a network, or an argument is no record.
+        TopologyError: They do not make a network, an argument is no record, or a
+            file is wrong.
     """
     from .errors import TopologyError  # only tests with networks pay for it
     from .topology import join
@@ -38,7 +45,8 @@ def topology_of(item: pytest.Item) -> Topology:
             )
         _check_requires(mark.kwargs.get("requires", ()))
         parts += mark.args
-    return join(tuple(parts))  # type: ignore[arg-type]  # join() checks them
+    read = [_read(item, part) for part in parts]
+    return join(tuple(read))  # type: ignore[arg-type]  # join() checks them
 
 
 def required_programs(item: pytest.Item) -> list[str]:
@@ -97,6 +105,28 @@ def refuse(config: pytest.Config, items: list[pytest.Item], errors: list[str]) -
         place = error.partition(": ")[0]
         report = pytest.CollectReport(place, "failed", error, [])
         config.hook.pytest_collectreport(report=report)
+
+
+def _read(item: pytest.Item, part: object) -> object:
+    """Return the topology of a file, read before if it has not changed since."""
+    if not isinstance(part, str | os.PathLike):
+        return part
+    from .topology import Topology
+
+    path = item.path.parent / part
+    files = item.config.stash.setdefault(FILES, {})
+    stamp = _stamp(path)
+    if path not in files or files[path][0] != stamp:
+        files[path] = stamp, Topology.from_file(path)
+    return files[path][1]
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except (OSError, ValueError):  # who reads it says why
+        return None
+    return status.st_mtime_ns, status.st_size
 
 
 def _error_of(item: pytest.Item) -> str | None:

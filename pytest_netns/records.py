@@ -289,6 +289,10 @@ def _sysctls(value: object, what: str) -> FrozenMap[str]:
                 f"{what} sysctls: {key!r} is not below 'net.', and would change "
                 "the machine"
             )
+        if not isinstance(value[key], str | int | float):
+            raise TopologyError(
+                f"{what} sysctls[{key!r}]: {value[key]!r} is neither text nor a number"
+            )
         if (
             ".." in key.split("/")
             or "//" in key

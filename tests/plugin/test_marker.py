@@ -12,9 +12,9 @@ BAD = """
     def test_function():
         Path("ran").touch()
 
-    @pytest.mark.netns("network.toml")
+    @pytest.mark.netns(80)
     class TestClass:
-        def test_of_class(self):  # a str
+        def test_of_class(self):  # a number
             Path("ran").touch()
 
         @pytest.mark.netns(required=["nc"])  # unknown keyword
@@ -87,13 +87,13 @@ def test_bad_arguments(inner: Inner) -> None:
         """
     )
     result = inner.run()
-    of_class = "TestClass.test_of_class: TopologyError: 'network.toml' is neither *"
+    of_class = "TestClass.test_of_class: TopologyError: 80 is neither *"
     keyword = "TestClass.test_keyword: TopologyError: *'required'*'requires'"
     names = "test_names: UnknownName: *'rihgt'*did you mean 'right'?*"
     result.stderr.fnmatch_lines(
         [
             f"ERROR: {inner.place('# twice')}: test_function: DuplicateName: *'one'*",
-            f"ERROR: {inner.place('# a str')}: {of_class}",
+            f"ERROR: {inner.place('# a number')}: {of_class}",
             f"ERROR: {inner.place('# unknown keyword')}: {keyword}",
             f"ERROR: {inner.place('# no program')}: test_requires: TopologyError: *3*",
             f"ERROR: {inner.path}/test_inner.py:*: {names}",
