@@ -32,7 +32,10 @@ from report import Row, Section
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_NAMES: Final = ("build", "cycle", "run", "with", "scale", "startup", "memory")
+_NAMES: Final = (
+    *("build", "cycle", "run", "with", "scale", "nat", "openvswitch"),
+    *("startup", "memory"),
+)
 _WITH_PEERS: Final = frozenset({"build", "cycle"})
 _ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -80,6 +83,8 @@ def _measure(options: argparse.Namespace, progress: Progress) -> list[Section]:
         (("run",), "entering", "measure_run", ()),
         (("with",), "entering", "measure_entry", ()),
         (("scale",), "scale", "measure", ()),
+        (("nat",), "nat", "measure", ()),
+        (("openvswitch",), "openvswitch", "measure", ()),
         (("startup",), "startup", "measure", ()),
         (("memory",), "memory", "measure", ()),
     ):

@@ -28,6 +28,7 @@ from ._steps import (
     Settle,
     SetUp,
     ShareConnection,
+    Sign,
     Step,
     WriteSysctl,
 )
@@ -111,6 +112,10 @@ class _New:
         for cable in self.cables:
             yield from (cable.a, cable.b)
 
+    def interfaces_of_host(self) -> list[Interface]:
+        """List the new interfaces of the host."""
+        return [one for one in self.interfaces() if self.layout.is_host(one.place)]
+
     def near_and_far(self, cable: Cable) -> tuple[Interface, Interface]:
         """Choose the end that sends the request for a cable: a port, if there is one.
 
@@ -131,16 +136,18 @@ def _host(new: _New) -> Iterator[Step]:
     host = new.layout.host
     if host is None:
         return
-    interfaces = [one for one in new.interfaces() if one.place == host.name]
+    interfaces = new.interfaces_of_host()
     if new.host is None and not interfaces:
         return
+    known = new.layout.interfaces.get(host.name, {})
+    routes = ((route, default_route_family(route, known)) for route in host.routes)
     yield JoinHost(
         host.name,
         host,
         host,
         tuple(one.ifname for one in interfaces),
         tuple(address for one in interfaces for address in one.addresses),
-        tuple(host.routes) if new.host else (),
+        tuple(routes) if new.host else (),
     )
 
 
@@ -179,6 +186,9 @@ def _configuration(new: _New) -> Iterator[Step]:
     for cable in new.cables:
         _, far = new.near_and_far(cable)
         steps.append(SetUp(far.place, cable.record, far.ifname))
+    steps += (
+        Sign(one.place, one.record, one.ifname) for one in new.interfaces_of_host()
+    )
     for interface in new.interfaces():
         steps += (
             AddAddress(interface.place, interface.record, interface.ifname, address)
@@ -280,17 +290,19 @@ def _offload(new: _New) -> Iterator[Step]:
 def _filters(new: _New) -> Iterator[Step]:
     """Load rules last: they name interfaces, and may drop what builds need."""
     for namespace in new.namespaces:
-        if namespace.nat:
-            yield LoadNat(namespace.name, namespace, nat_ruleset(namespace.nat))
+        # rulesets often begin with "flush ruleset", which would take NAT away
         if namespace.nftables:
             yield LoadNftables(namespace.name, namespace, namespace.nftables)
+        if namespace.nat:
+            yield LoadNat(namespace.name, namespace, nat_ruleset(namespace.nat))
     host = new.layout.host
-    if host is None or not host.share_connection:
+    if host is None or not host.share_connection or not new.interfaces_of_host():
         return
     interfaces = new.layout.interfaces_of(host.name)
     families = {one.version for end in interfaces for one in end.addresses}
     ifnames = tuple(one.ifname for one in interfaces)
-    yield ShareConnection(host.name, host, host, ifnames, tuple(sorted(families)))
+    if families:
+        yield ShareConnection(host.name, host, host, ifnames, tuple(sorted(families)))
 
 
 def _early_sysctls(namespace: Namespace) -> tuple[tuple[str, str], ...]:

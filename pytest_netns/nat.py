@@ -136,9 +136,9 @@ def split_target(target: str) -> tuple[str, int | None]:
 
 
 def _split(target: str) -> tuple[str, str | None]:
-    if target.startswith("["):
+    if target.startswith("[") and "]" in target:
         address, _, rest = target[1:].partition("]")
-        return address, rest[1:] if rest.startswith(":") else (rest or None)
+        return address, rest[1:] if rest[:1] == ":" else (f"]{rest}" if rest else None)
     if target.count(":") == 1:
         address, _, port = target.partition(":")
         return address, port
@@ -170,8 +170,16 @@ def _set_networks(rule: Masquerade | SNAT | DNAT, name: str, what: str) -> None:
 
 
 def _check_interface(ifname: str | None, what: str) -> None:
-    if ifname is not None and '"' in check_ifname(ifname, what):
+    if ifname is None:
+        return
+    if '"' in check_ifname(ifname, what):
         raise InvalidName(f"{what} name {ifname!r}: nftables cannot write a quote")
+    # it stands as \*, which must fit, and takes away every backslash before
+    if ifname.endswith("*") and ("\\" in ifname or len(ifname.encode()) == 15):
+        raise InvalidName(
+            f"{what} name {ifname!r}: nftables cannot write a final '*' as the "
+            "fifteenth character, or behind a backslash"
+        )
 
 
 def _check_families(rule: Record, to: str, networks: Addresses | None) -> None:
