@@ -2,7 +2,7 @@
 
 v-net-0  in host  192.168.15.5
 └── blue:veth-blue 192.168.15.2
-host:eth0  192.168.1.2  ───  192.168.1.3, and 8.8.8.8 for the internet  other:eth0
+host:eth0  192.168.1.2  ───  192.168.1.3, and 203.0.113.8 for the internet  other:eth0
 
 Each test is one step: its marker has the cables, and the machines as the step has them.
 """
@@ -27,7 +27,7 @@ from pytest_netns import (
     Veth,
 )
 
-OTHERS = ["192.168.1.3/24", "8.8.8.8/32"]
+OTHERS = ["192.168.1.3/24", "203.0.113.8/32"]
 CABLES = (
     Bridge("v-net-0", namespace="host", address="192.168.15.5/24"),
     Veth("blue:veth-blue", "v-net-0", address="192.168.15.2/24"),
@@ -90,13 +90,13 @@ def test_masquerading(netns: Network) -> None:
     """The answer comes back: the other machine takes blue for the host."""
     assert netns["blue"].ping("192.168.1.3")
     assert address_seen(netns) == "192.168.1.2"
-    assert netns["blue"].ping("8.8.8.8").error == "network unreachable"
+    assert netns["blue"].ping("203.0.113.8").error == "network unreachable"
 
 
 @pytest.mark.netns(*CABLES, BLUE_TO_ALL, NAT, OTHER)
 def test_a_default_gateway(netns: Network) -> None:
     """Whatever the host reaches, blue does."""
-    assert netns["blue"].ping("8.8.8.8")
+    assert netns["blue"].ping("203.0.113.8")
 
 
 @pytest.mark.netns(*CABLES, BLUE_TO_ALL, NAT, OTHER)

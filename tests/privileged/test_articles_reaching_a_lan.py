@@ -6,7 +6,7 @@
     └── blue:veth-blue (192.168.15.2, fd15::2)
 
     host (192.168.1.2, fd01::2) --- (192.168.1.3, fd01::3, and farther away
-                                     8.8.8.8, 2001:db8::8) other
+                                     203.0.113.8, 2001:db8::8) other
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ IPV4 = Plan(
     gateway="192.168.15.5",
     host="192.168.1.2",
     other="192.168.1.3",
-    far="8.8.8.8",
+    far="203.0.113.8",
     private="192.168.15.0/24",
     lan="192.168.1.0/24",
     iptables="iptables",
