@@ -136,6 +136,32 @@ class Commands(Inside):
         nftables.check(completed, ruleset, namespace=self.name)
         return completed.stdout
 
+    def shell(self) -> int:
+        """Open a shell inside, for people; return its exit code, or minus the signal.
+
+        It talks to the terminal, whatever pytest captures, and the test goes on
+        when it ends. It is bash, or sh where there is none; ``$NETNS`` is the
+        namespace's name, which the prompt shows.
+
+        Raises:
+            NoTerminal: There is no terminal to talk to.
+            ClosedError: The network is closed.
+        """
+        from .shell import interact  # hardly any test has one
+
+        self.prepare_for_processes()
+        return interact(self._file, self._threads)
+
+    def nsenter(self) -> list[str]:
+        """Return the words of a command that people enter with, from anywhere.
+
+        Put the command to run behind them; it sees the namespace's ``/sys``, files
+        and host name as well. They are valid while the network is there.
+        """
+        self.prepare_for_processes()
+        self._threads.call(int)  # the first thread makes the surroundings
+        return ["nsenter", *self._surroundings.nsenter_options()]
+
     def pids(self) -> list[int]:
         """List the processes inside, but for this one; ``ip netns pids``."""
         return processes_in({self._file.inode})

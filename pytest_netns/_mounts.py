@@ -28,6 +28,7 @@ from ._syscalls import (
     unshare,
 )
 from .errors import KernelError
+from .privileges import is_in_user_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,14 +52,20 @@ class Surroundings:
         file: The network namespace.
         hostname: Its host name.
         texts: Returns the text of each file that it has of its own, by path.
+        furnish: Called once in the new mount namespace, to mount more.
     """
 
     def __init__(
-        self, file: NamespaceFile, hostname: str, texts: Callable[[], dict[str, str]]
+        self,
+        file: NamespaceFile,
+        hostname: str,
+        texts: Callable[[], dict[str, str]],
+        furnish: Callable[[], None] = lambda: None,
     ) -> None:
         self._file = file
         self._hostname = hostname
         self._texts = texts
+        self._furnish = furnish
         self._descriptors: dict[str, int] = {}
         self._mnt = -1
         self._uts = -1
@@ -87,6 +94,16 @@ class Surroundings:
         """A descriptor of the UTS namespace; -1 if there is none yet."""
         return self._uts
 
+    def nsenter_options(self) -> list[str]:
+        """Return options with which nsenter(1) enters, once a thread has arrived."""
+        fds = {"net": self._file.fd, "mount": self._mnt, "uts": self._uts}
+        paths = {kind: f"/proc/{os.getpid()}/fd/{fd}" for kind, fd in fds.items()}
+        options = [f"--{kind}={path}" for kind, path in paths.items()]
+        if is_in_user_namespace():
+            own = f"--user=/proc/{os.getpid()}/ns/user"
+            options = ["--preserve-credentials", own, *options]
+        return options
+
     @property
     def uts_inode(self) -> int | None:
         """The kernel's number of the UTS namespace; None if there is none yet."""
@@ -114,6 +131,7 @@ class Surroundings:
         sethostname(self._hostname)
         self._bind_files()
         _mount_sys()
+        self._furnish()
         self._keep()
 
     def _keep(self) -> None:

@@ -129,7 +129,6 @@ class _Worker:
         self.thread = threading.Thread(
             target=threads.serve, args=(self,), name=threads.name, daemon=True
         )
-        self.thread.start()
 
 
 class Threads:
@@ -201,7 +200,8 @@ class Threads:
             worker = self._idle.pop() if self._idle else None
             if worker is None:
                 worker = _Worker(self)
-                self._all.add(worker)
+                self._all.add(worker)  # first: Ctrl-C may come while it starts
+                worker.thread.start()
             worker.queue.put(job)
         return job
 
@@ -249,13 +249,19 @@ class Threads:
         """End all threads, and wait for them for up to `grace` seconds."""
         with self._lock:
             self._closed = True
-            workers, idle = set(self._all), list(self._idle)
+            workers = set(self._all)
             self._idle.clear()
-        for worker in idle:
+        for worker in workers:
+            # also to those that are not idle: Ctrl-C may have kept a job from one
             worker.queue.put(None)
         deadline = time.monotonic() + grace
         for worker in workers:
-            worker.thread.join(max(0.0, deadline - time.monotonic()))
+            if worker.thread.is_alive():
+                worker.thread.join(max(0.0, deadline - time.monotonic()))
+        with self._lock:
+            # here, where Ctrl-C is put off: it would get lost in what Python does
+            # when a thread object goes
+            self._all.clear()
 
 
 def cancel(job: Job[Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .nat import DNAT, SNAT, Masquerade
-from .records import Namespace, OVSBridge
+from .records import Host, OVSBridge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ._layout import Cable, Interface, Layout
     from .entries import Route
     from .nat import NatRule
+    from .records import Namespace
 
 
 def as_text(layout: Layout) -> str:
@@ -26,22 +27,29 @@ def as_text(layout: Layout) -> str:
     return "\n\n".join(block for block in blocks if block)
 
 
-def _bridge(layout: Layout, name: str) -> str:
+def title_of(layout: Layout, name: str) -> Iterator[str]:
+    """Yield the name of a bridge, and what else is known of it."""
     bridge = layout.bridges[name]
-    title = [name]
+    yield name
     if isinstance(bridge, OVSBridge):
-        title.append("Open vSwitch")
+        yield "Open vSwitch"
     if device := layout.bridge_devices.get(name):
-        title += [f"in {device.place}", *map(str, device.addresses)]
-    title += [
-        word for word in ("stp", "vlan_filtering") if getattr(bridge, word, False)
-    ]
+        yield f"in {device.place}"
+        yield from map(str, device.addresses)
+    for word in ("stp", "vlan_filtering"):
+        if getattr(bridge, word, False):
+            yield word
+
+
+def _bridge(layout: Layout, name: str) -> str:
     ends = list(_ends(layout, name))
     rows = [
         ("├──" if number < len(ends) else "└──", *end)
         for number, end in enumerate(ends, 1)
     ]
-    return "\n".join(["  ".join(title), *filter(None, [_table(rows, " ")])])
+    return "\n".join(
+        ["  ".join(title_of(layout, name)), *filter(None, [_table(rows, " ")])]
+    )
 
 
 def _ends(layout: Layout, bridge: str) -> Iterator[tuple[str, str]]:
@@ -52,7 +60,7 @@ def _ends(layout: Layout, bridge: str) -> Iterator[tuple[str, str]]:
         for near, far in ((cable.a, cable.b), (cable.b, cable.a)):
             if near.master == bridge:
                 where = f"{far.master}:{far.ifname}" if far.master else far.endpoint
-                yield where, _addresses(far)
+                yield where, addresses_of(far)
                 break
 
 
@@ -63,25 +71,29 @@ def _is_direct(cable: Cable) -> bool:
 def _cable(cable: Cable) -> tuple[str, ...]:
     return (
         cable.a.endpoint,
-        _addresses(cable.a),
+        addresses_of(cable.a),
         "───",
-        _addresses(cable.b),
+        addresses_of(cable.b),
         cable.b.endpoint,
     )
 
 
 def _facts(layout: Layout) -> Iterator[tuple[str, ...]]:
     for name, machine in layout.machines.items():
-        if isinstance(machine, Namespace):
-            if machine.forwarding:
-                yield f"{name}:", "forwarding"
-        elif machine.share_connection:
-            yield f"{name}:", "shares its connection"
-        for route in machine.routes:
-            yield f"{name}:", _route(route)
-        if isinstance(machine, Namespace):
-            for rule in machine.nat:
-                yield f"{name}:", _nat(rule)
+        for fact in facts_of(machine):
+            yield f"{name}:", fact
+
+
+def facts_of(machine: Namespace | Host) -> Iterator[str]:
+    """Yield what is known of a machine beside its interfaces."""
+    if isinstance(machine, Host):
+        if machine.share_connection:
+            yield "shares its connection"
+    elif machine.forwarding:
+        yield "forwarding"
+    yield from map(_route, machine.routes)
+    if not isinstance(machine, Host):
+        yield from map(_nat, machine.nat)
 
 
 def _route(route: Route) -> str:
@@ -107,7 +119,8 @@ def _nat(rule: NatRule) -> str:
             return " ".join(words)
 
 
-def _addresses(interface: Interface) -> str:
+def addresses_of(interface: Interface) -> str:
+    """Return the addresses of an interface in one line."""
     return " ".join(map(str, interface.addresses))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import threading
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,6 +24,9 @@ from .ping import PingResult, ping
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator, Mapping
+
+    from ._inside import Home
+    from ._mounts import Surroundings
 
 T = TypeVar("T")
 
@@ -177,6 +181,12 @@ class HostNamespace(NetworkNamespace):
     and what belongs to the whole machine can be read only.
     """
 
+    def __init__(
+        self, name: str, file: NamespaceFile, surroundings: Surroundings, home: Home
+    ) -> None:
+        super().__init__(name, file, surroundings, home)
+        self._one_at_a_time = threading.Lock()
+
     def own_inodes(self) -> Iterator[int]:
         """Yield nothing: the machine is in it."""
         yield from ()
@@ -186,11 +196,12 @@ class HostNamespace(NetworkNamespace):
         if self.visited:
             return
         self._threads.call(int)  # the first thread makes the surroundings
-        with deferred_signals() as deferred:
-            fd = os.dup(self._surroundings.uts_fd)
-            self._started_here = NamespaceFile(fd, self.name)
-            self._home.expect_processes(self._started_here)
-            self.visited = True
+        with deferred_signals() as deferred, self._one_at_a_time:
+            if not self.visited:
+                fd = os.dup(self._surroundings.uts_fd)
+                self._started_here = NamespaceFile(fd, self.name)
+                self._home.expect_processes(self._started_here)
+                self.visited = True
         deferred.deliver()
 
     def allow_ping(self) -> None:

@@ -13,8 +13,11 @@ _CAP_SYS_ADMIN = 21
 NEEDED_CAPABILITIES = {_CAP_NET_ADMIN: "CAP_NET_ADMIN", _CAP_SYS_ADMIN: "CAP_SYS_ADMIN"}
 
 
-def check_privileges() -> None:
+def check_privileges(*, program: str = "python -m pytest") -> None:
     """Check that this process may create network namespaces.
+
+    Args:
+        program: What the message tells people to run.
 
     Raises:
         PrivilegeError: It may not; the message says what is missing and the
@@ -22,7 +25,7 @@ def check_privileges() -> None:
     """
     missing = missing_capabilities()
     if missing:
-        raise PrivilegeError(explain(missing))
+        raise PrivilegeError(explain(missing, program=program))
 
 
 def missing_capabilities() -> list[str]:
@@ -40,7 +43,7 @@ def _effective_capabilities() -> int:
     return 0
 
 
-def explain(missing: list[str]) -> str:
+def explain(missing: list[str], *, program: str = "python -m pytest") -> str:
     """Say what is missing, and how to get it."""
     who = (
         "root in a restricted container"
@@ -50,7 +53,7 @@ def explain(missing: list[str]) -> str:
     text = (
         f"network namespaces need {' and '.join(missing)}, which {who} does not have\n"
         "  either: run as root, for example\n"
-        '    sudo -E env PATH="$PATH" python -m pytest'
+        f'    sudo -E env PATH="$PATH" {program}'
     )
     if os.geteuid() == 0:
         text += "\n    (in Docker: --privileged, or --cap-add of both)"
@@ -58,8 +61,17 @@ def explain(missing: list[str]) -> str:
     if obstacle:
         return f"{text}\n  or rootless, which does not work here: {obstacle}"
     return text + (
-        "\n  or rootless, in a user namespace:\n    unshare -Urnm python -m pytest"
+        f"\n  or rootless, in a user namespace:\n    unshare -Urnm {program}"
     )
+
+
+def is_in_user_namespace() -> bool:
+    """Tell whether this process is in a user namespace that somebody has made."""
+    try:
+        first = Path("/proc/self/uid_map").read_text().split()
+    except OSError:
+        return False  # this kernel has none
+    return first != ["0", "0", str(2**32 - 1)]  # the first one's (user_namespaces(7))
 
 
 def user_namespace_obstacle() -> str | None:

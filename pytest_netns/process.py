@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import waiting
@@ -72,7 +73,9 @@ class Process:
                     env=env,
                     cwd=cwd,
                 )
-                self._popen = threads.call_undisturbed(starting, undo=_abandon)
+                self._popen: subprocess.Popen[bytes] | _Past = threads.call_undisturbed(
+                    starting, undo=_abandon
+                )
             finally:
                 os.close(writing)
         except BaseException:
@@ -209,6 +212,8 @@ class Process:
             _ = self.output
             os.close(self._log)
             self._log = -1
+        # that of subprocess has a __del__, in which Ctrl-C would get lost
+        self._popen = _Past(self.pid, self._popen.wait())
 
     def _wait(self, timeout: float | None) -> bool:
         if self._popen.poll() is not None:
@@ -238,6 +243,23 @@ class Process:
         code = self.poll()
         state = "running" if code is None else f"ended with {code}"
         return f"<Process {self.name!r} in {self._file.name!r} pid={self.pid} {state}>"
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """A process that has ended."""
+
+    pid: int
+    returncode: int
+
+    def poll(self) -> int:
+        """Return the exit code, or minus the signal."""
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code, or minus the signal, at once."""
+        del timeout
+        return self.returncode
 
 
 def _abandon(process: subprocess.Popen[bytes]) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import select
 import signal
 import subprocess
 import sys
+import termios
 import textwrap
 import time
 import uuid
@@ -163,3 +167,136 @@ def inner(
     yield inner
     inner.stop()
     assert inner.remains() == ""
+
+
+class Program:
+    """A program that is running, and what can be read from it.
+
+    Attributes:
+        process: The program itself.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], output: int) -> None:
+        self.process = process
+        self._output = output
+        self._seen = b""
+
+    def see(self, regex: str) -> str:
+        """Wait for something to read; return it, and all before it not yet seen."""
+        pattern = re.compile(regex, re.MULTILINE)
+        deadline = time.monotonic() + DEADLINE
+        while not (match := pattern.search(self._text())):
+            assert time.monotonic() < deadline, f"no {regex!r} in:\n{self._text()}"
+            assert self._read(1.0), f"no {regex!r}, and no more, in:\n{self._text()}"
+        seen, rest = self._text()[: match.end()], self._text()[match.end() :]
+        self._seen = rest.encode()
+        return seen
+
+    def wait(self) -> int:
+        """Wait until it ends, reading what it has to say; return its exit code."""
+        deadline = time.monotonic() + DEADLINE
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline, f"it still runs:\n{self._text()}"
+            if not self._read(0.05):
+                self.process.wait(DEADLINE)
+        return self.process.returncode
+
+    def rest(self) -> str:
+        """Wait until it ends; return what it said that was not yet seen."""
+        self.wait()
+        while self._is_readable(0) and self._read(0):
+            pass
+        return self._text()
+
+    def close(self) -> None:
+        """End it, if it has not ended, and its group."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        os.close(self._output)
+
+    def _text(self) -> str:
+        return self._seen.decode(errors="replace").replace("\r\n", "\n")
+
+    def _read(self, timeout: float) -> bool:
+        """Read what has come within `timeout` seconds; False when all was said."""
+        if not self._is_readable(timeout):
+            return True
+        data = os.read(self._output, 1 << 16)
+        self._seen += data
+        return bool(data)
+
+    def _is_readable(self, timeout: float) -> bool:
+        return bool(select.select([self._output], [], [], timeout)[0])
+
+
+class Terminal(Program):
+    """A terminal on which a program runs; the test is the person before it."""
+
+    def __init__(self, command: list[str], directory: Path) -> None:
+        ours, self._theirs = os.openpty()
+        #: The terminal's settings before anybody has changed them.
+        self.settings_before = self.settings()
+        process = subprocess.Popen(
+            ["setsid", "--ctty", *command],
+            stdin=self._theirs,
+            stdout=self._theirs,
+            stderr=self._theirs,
+            cwd=directory,
+        )
+        super().__init__(process, ours)
+
+    def type(self, text: str) -> None:
+        r"""Type; ``"\x03"`` is Ctrl-C, ``"\x04"`` Ctrl-D."""
+        os.write(self._output, text.encode())
+
+    def settings(self) -> list[object]:
+        """Return the settings of the terminal (termios(3))."""
+        return termios.tcgetattr(self._theirs)
+
+    def close(self) -> None:
+        """Hang up."""
+        super().close()
+        os.close(self._theirs)
+
+
+@pytest.fixture
+def terminal(
+    inner: Inner, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Terminal]]:
+    """Give a function that starts a command on a new terminal, at home in `inner`."""
+    monkeypatch.setenv("TERM", "dumb")  # no colours, and no brackets around pastes
+    monkeypatch.setenv("HOME", str(inner.path))
+    monkeypatch.setenv("SHELL", "/bin/bash")
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    with contextlib.ExitStack() as terminals:
+
+        def start(*command: str) -> Terminal:
+            one = Terminal(list(command), inner.path)
+            terminals.callback(one.close)
+            return one
+
+        yield start
+
+
+@pytest.fixture
+def background(inner: Inner) -> Iterator[Callable[..., Program]]:
+    """Give a function that starts a command which reads nothing from anybody."""
+    with contextlib.ExitStack() as programs:
+
+        def start(*command: str) -> Program:
+            ours, theirs = os.pipe()
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=theirs,
+                stderr=theirs,
+                cwd=inner.path,
+                start_new_session=True,
+            )
+            os.close(theirs)
+            one = Program(process, ours)
+            programs.callback(one.close)
+            return one
+
+        yield start
