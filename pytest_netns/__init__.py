@@ -6,6 +6,7 @@ General layout, imports pointing strictly downward:
 * what the kernel is told: ``_plan`` (pure), ``_netlink``, ``_switches``, `builder`
 * what a test gets: `network`, `namespace`, `process`, `interface`
 * how pytest sees it: `plugin`, `fixtures`, `markers`
+* without a test: `cli`, `doctor`
 
 Names are imported when first used: a test run without networks pays nothing.
 """
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
         MissingTool,
         NamespaceRestoreError,
         NetnsError,
+        NoTerminal,
         PrivilegeError,
         ProcessEnded,
         RulesetError,
+        SwitchError,
         TeardownError,
         TopologyError,
         UnknownName,
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from .namespace import NetworkNamespace
     from .nat import DNAT, SNAT, Masquerade
     from .network import Network
+    from .openvswitch import OpenVSwitch
     from .ping import PingResult
     from .process import Process
     from .records import Bridge, Host, Namespace, OVSBridge, Veth
@@ -65,9 +69,11 @@ _HOMES = {
         "MissingTool",
         "NamespaceRestoreError",
         "NetnsError",
+        "NoTerminal",
         "PrivilegeError",
         "ProcessEnded",
         "RulesetError",
+        "SwitchError",
         "TeardownError",
         "TopologyError",
         "UnknownName",
@@ -79,6 +85,7 @@ _HOMES = {
     "namespace": ("NetworkNamespace",),
     "nat": ("DNAT", "SNAT", "Masquerade"),
     "network": ("Network",),
+    "openvswitch": ("OpenVSwitch",),
     "ping": ("PingResult",),
     "process": ("Process",),
     "records": ("Bridge", "Host", "Namespace", "OVSBridge", "Veth"),
@@ -112,7 +119,9 @@ __all__ = [  # noqa: RUF022  # as sorted() does it
     "Network",
     "NetworkManager",
     "NetworkNamespace",
+    "NoTerminal",
     "OVSBridge",
+    "OpenVSwitch",
     "PingResult",
     "PrivilegeError",
     "Process",
@@ -122,6 +131,7 @@ __all__ = [  # noqa: RUF022  # as sorted() does it
     "RulesetError",
     "SNAT",
     "Statistics",
+    "SwitchError",
     "Task",
     "TeardownError",
     "Topology",

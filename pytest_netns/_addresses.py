@@ -12,6 +12,10 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 InterfaceAddress = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
+#: Prefixes as short as these are as good as a default route: VPNs write halves and
+#: eighths of everything, to stay in front of one.
+_EVERYTHING = {4: 1, 6: 4}
+
 _LLADDR = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
@@ -43,6 +47,18 @@ def parse_network(text: object, what: str) -> Network:
             f"{what}: {text!r} has a scope; name the interface instead"
         )
     return network
+
+
+def network_of(destination: str, family: int | None) -> Network:
+    """Return the network of a route's destination; of a default route all there is."""
+    if destination == "default":
+        return ipaddress.ip_network("::/0" if family == 6 else "0.0.0.0/0")
+    return ipaddress.ip_network(destination)
+
+
+def is_everything(network: Network) -> bool:
+    """Tell whether a route to `network` is a default route, or takes its place."""
+    return network.prefixlen <= _EVERYTHING[network.version]
 
 
 def parse_interface_address(text: object, what: str) -> InterfaceAddress:

@@ -251,20 +251,24 @@ def _linkinfo(kind: str, **data: Any) -> dict[str, Any]:
 
 
 def set_link(
-    index: int, *, up: bool | None = None, master: int | None = None
+    index: int,
+    *,
+    up: bool | None = None,
+    master: int | None = None,
+    alias: str | None = None,
 ) -> bytearray:
-    """``ip link set dev INDEX [master BRIDGE] [up|down]``."""
-    template = _link(up=up, enslaved=master is not None)
+    """``ip link set dev INDEX [master BRIDGE] [alias ALIAS] [up|down]``."""
+    template = _link(alias, up=up, enslaved=master is not None)
     return template.fill({_INDEX: index, _MASTER: master or 0})
 
 
 @functools.lru_cache(maxsize=8)
-def _link(*, up: bool | None, enslaved: bool) -> _Template:
+def _link(alias: str | None, *, up: bool | None, enslaved: bool) -> _Template:
     return _encode(
         ifinfmsg(),
         RTM_NEWLINK,
         _REQUEST,
-        _present(IFLA_MASTER=_MASTER if enslaved else None),
+        _present(IFLA_MASTER=_MASTER if enslaved else None, IFLA_IFALIAS=alias),
         index=_INDEX,
         flags=_IFF_UP if up else 0,
         change=0 if up is None else _IFF_UP,
@@ -279,6 +283,21 @@ def delete_link(index: int) -> bytearray:
 @functools.lru_cache(maxsize=1)
 def _delete_link() -> _Template:
     return _encode(ifinfmsg(), RTM_DELLINK, _REQUEST, [], index=_INDEX)
+
+
+def set_group(index: int, group: int) -> bytearray:
+    """``ip link set dev INDEX group GROUP``."""
+    return _group(group, RTM_NEWLINK, _INDEX).fill({_INDEX: index})
+
+
+def delete_group(group: int) -> bytearray:
+    """``ip link delete group GROUP``; takes no longer than `delete_link`."""
+    return _group(group, RTM_DELLINK, 0).fill({})
+
+
+@functools.lru_cache(maxsize=4)
+def _group(group: int, kind: int, index: int) -> _Template:
+    return _encode(ifinfmsg(), kind, _REQUEST, _present(IFLA_GROUP=group), index=index)
 
 
 def add_address(

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ._namefiles import NameFiles
+    from ._ovs_daemons import Daemon, Daemons
+    from ._ovs_loan import Loan
+    from ._ovs_pool import OVSPool
     from ._steps import JoinHost, LendOVS, OVSStep, ShareConnection
     from ._switches import Switch, Switches
     from ._watcher import Watcher
@@ -61,13 +64,18 @@ class Fabric:
         indexes: The interface indexes, by (place, interface name).
     """
 
-    def __init__(self, lender: Switches, fresh: FreshIndex, watcher: Watcher) -> None:
+    def __init__(
+        self, lender: Switches, fresh: FreshIndex, watcher: Watcher, ovs: OVSPool
+    ) -> None:
         self.files: dict[str, NamespaceFile] = {}
         self.switches: dict[str, Switch] = {}
         self.indexes: dict[tuple[str, str], int] = {}
         self._lender = lender
         self._fresh = fresh
         self._watcher = watcher
+        self._ovs_pool = ovs
+        #: What it has of Open vSwitch, if anything.
+        self.ovs: Loan | None = None
         self._next_index: dict[str, int] = {}
         self._host: HostSide | None = None
         #: Names for people, if they are wanted.
@@ -120,27 +128,53 @@ class Fabric:
     @property
     def ovs_is_in_user_space(self) -> bool:
         """Whether Open vSwitch reads its ports by packet sockets."""
-        raise NotImplementedError
+        return self.ovs is not None and self.ovs.daemons.in_user_space
 
     def lend_ovs(self, steps: list[LendOVS]) -> None:
-        """Borrow daemons for bridges of Open vSwitch."""
-        raise NotImplementedError
+        """Borrow daemons for bridges of Open vSwitch.
+
+        Raises:
+            MissingTool: Open vSwitch is not installed.
+            SwitchError: The daemons do not start.
+            ProcessEnded: One of them ended at once.
+        """
+        if self.ovs is None:
+            self.ovs = self._ovs_pool.borrow(steps[0].bridge)
+        self.ovs.contents.places.update(step.place for step in steps)
 
     def plug_into_ovs(self, steps: list[OVSStep]) -> None:
-        """Make the bridges, and make ports of what is plugged into them."""
-        raise NotImplementedError
+        """Make the bridges, and make ports of what is plugged into them.
+
+        Raises:
+            SwitchError: Open vSwitch cannot.
+            MissingFeature: The kernel lacks what it needs.
+            ProcessEnded: One of the daemons is dead.
+        """
+        assert self.ovs is not None  # noqa: S101  # a bridge is lent before it is made
+        self.ovs.plug(steps)
+
+    def daemons(self) -> list[Daemon]:
+        """Return the processes that switch for this network."""
+        return [] if self.ovs is None else self.ovs.daemons.processes
 
     # places
 
     def file_of(self, place: str) -> NamespaceFile:
         """Return the namespace of a place, be it that of a hidden bridge."""
-        return self.files[place] if place in self.files else self.switches[place].file
+        switch = self._switch(place)
+        return self.files[place] if switch is None else switch.file
+
+    def _switch(self, place: str) -> Switch | Daemons | None:
+        """Return what has a hidden bridge, or None where a place is no such bridge."""
+        if self.ovs is not None and place in self.ovs.contents.places:
+            return self.ovs.daemons
+        return self.switches.get(place)
 
     @contextlib.contextmanager
     def route_socket(self, place: str) -> Iterator[RouteSocket]:
         """Give an rtnetlink socket inside a place, for the length of the block."""
-        kept = self.switches[place].socket if place in self.switches else None
-        if kept := kept or self._sockets.get(place):
+        switch = self._switch(place)
+        if kept := switch.socket if switch else self._sockets.get(place):
             yield kept
             return
         with self.files[place].entered(), RouteSocket() as route:
@@ -148,8 +182,8 @@ class Fabric:
 
     def new_index(self, place: str, ifname: str) -> int:
         """Choose an index for a new interface, so that none has to be read back."""
-        if place in self.switches:
-            index = self.switches[place].next_port_index()
+        if switch := self._switch(place):
+            index = switch.next_port_index()
         elif self._host is not None and self.is_host(place):
             index = self._host.new_index()
         else:
@@ -188,16 +222,24 @@ class Fabric:
             set(self.switches),
             dict(self.indexes),
         )
+        ovs = None if self.ovs is None else self.ovs.before()
         self._next_index.clear()
         try:
             yield
         except BaseException:
+            if self.ovs is not None and ovs is not None:
+                self.ovs.take_back(ovs)
+                switches |= self.ovs.contents.places
             for place, ifname in self.indexes.keys() - indexes.keys():
                 if place in files or place in switches:
                     self._delete_link(place, self.indexes[place, ifname])
             self.indexes = indexes
             self._close_sockets()
             self._let_go(self.files.keys() - files, self.switches.keys() - switches)
+            if self.ovs is not None and ovs is not None:
+                self.ovs.contents = ovs
+            elif self.ovs is not None:
+                self._give_back_ovs()
             raise
         finally:
             self._close_sockets()
@@ -208,7 +250,15 @@ class Fabric:
 
     def close(self) -> None:
         """Let go of all namespaces, and give the switches back."""
-        self._let_go(set(self.files), set(self.switches))
+        with contextlib.ExitStack() as leaving:
+            leaving.callback(self._let_go, set(self.files), set(self.switches))
+            if self.ovs is not None:  # while its ports are there
+                leaving.callback(self._give_back_ovs)
+
+    def _give_back_ovs(self) -> None:
+        if self.ovs is not None:
+            self._ovs_pool.give_back(self.ovs)
+            self.ovs = None
 
     def _let_go(self, files: set[str], switches: set[str]) -> None:
         with contextlib.ExitStack() as leaving:

@@ -2,20 +2,23 @@
 
 Everybody else on the machine is there as well. So nothing is added that would be
 in somebody's way, every index is noted before its interface exists, and all of
-it is deleted again: by us, or by the watcher if this process is killed.
+it is deleted again: by us, or by the watcher if this process is killed. Should that
+be killed, too, interfaces are signed: the next run knows which have no owner.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import ipaddress
 import os
 from typing import TYPE_CHECKING
 
 from . import _codec as codec
+from ._addresses import is_everything, network_of
+from ._ledger import is_left, sweep
 from ._netlink import NETLINK_ROUTE, Refusal, RouteSocket
 from ._nsfile import NamespaceFile, home
-from ._sharing import Sharing, sweep
+from ._sharing import Sharing
 from .errors import DuplicateName, InvalidAddress
 from .interface import addresses_by_interface, interfaces_of
 from .tables import routes_of
@@ -47,8 +50,14 @@ class HostSide:
         self._watcher = watcher
         #: index -> the watcher's chore
         self._links: dict[int, int] = {}
-        self._sharing: Sharing | None = None
-        sweep(self.file)
+        self._sharing = Sharing(self.file, watcher)
+        try:
+            with self.file.entered(), RouteSocket() as route:
+                sweep()
+                _delete_left(route)
+        except BaseException:
+            self.file.close()
+            raise
 
     def check(self, step: JoinHost) -> None:
         """Check that nothing of the machine is in the way, and nothing in its way.
@@ -72,15 +81,19 @@ class HostSide:
                 )
         wanted = [
             *((str(one), one.network) for one in step.addresses),
-            *((repr(one), _destination(one.destination, one)) for one in step.routes),
+            *(
+                (repr(route), network_of(route.destination, family))
+                for route, family in step.routes
+            ),
         ]
-        existing = list(_routes_in_use(routes_of(self.file)))
-        for what, network in wanted:
-            for other, route in existing:
-                if network is not None and _overlap(network, other):
+        ours = {name for name, index in taken.items() if index in self._links}
+        for other, route in _routes_in_use(routes_of(self.file), ours):
+            for what, network in wanted:
+                if _overlap(network, other):
+                    where = f"dev {route.dev}" if route.dev else route.kind
                     raise InvalidAddress(
                         f"{step.host!r}: {what} would shadow this machine's route to "
-                        f"{route.destination} (dev {route.dev}); "
+                        f"{route.destination} ({where}); "
                         "choose a network that it has no route to"
                     )
 
@@ -95,10 +108,7 @@ class HostSide:
 
     def share_connection(self, step: ShareConnection) -> None:
         """Let packets from the network's interfaces out, with the machine's address."""
-        if self._sharing is not None:
-            self._sharing.stop()
-        self._sharing = Sharing(self.file, self._watcher)
-        self._sharing.start(step)
+        self._sharing.extend(step)
 
     def forget(self, index: int) -> None:
         """Note that an interface was deleted."""
@@ -106,16 +116,30 @@ class HostSide:
 
     def take_away(self) -> None:
         """Take away everything that was added; when it returns all of it is gone."""
-        try:
-            if self._sharing is not None:
-                self._sharing.stop()
-                self._sharing = None
-        finally:
-            with self.file.entered(), RouteSocket() as route:
-                for index in list(self._links):
-                    _delete(route, index)
-                    self.forget(index)
-            self.file.close()
+        with contextlib.ExitStack() as leaving:
+            leaving.callback(self.file.close)
+            leaving.callback(self._delete_links)
+            leaving.callback(self._sharing.stop)
+
+    def _delete_links(self) -> None:
+        with (
+            self.file.entered(),
+            RouteSocket() as route,
+            contextlib.ExitStack() as leaving,
+        ):
+            for index in self._links:
+                leaving.callback(self._delete_link, route, index)
+
+    def _delete_link(self, route: RouteSocket, index: int) -> None:
+        _delete(route, index)
+        self.forget(index)
+
+
+def _delete_left(route: RouteSocket) -> None:
+    """Delete the interfaces that killed runs have left."""
+    for link in map(codec.decode, route.dump(codec.dump(codec.RTM_GETLINK))):
+        if is_left(link.get_attr("IFLA_IFALIAS") or ""):
+            _delete(route, link["index"])
 
 
 def _delete(route: RouteSocket, index: int) -> None:
@@ -127,27 +151,20 @@ def _delete(route: RouteSocket, index: int) -> None:
 
 
 def _routes_in_use(
-    routes: Iterable[RouteEntry],
-) -> Iterator[tuple[Network | None, RouteEntry]]:
+    routes: Iterable[RouteEntry], ours: set[str]
+) -> Iterator[tuple[Network, RouteEntry]]:
     for route in routes:
-        network = _destination(route.destination, route)
-        # every interface has those
-        if network is None or not network.is_link_local:
+        network = network_of(route.destination, route.family)
+        # every interface has a link-local network of IPv6
+        everybodys = network.version == 6 and network.is_link_local
+        if route.dev not in ours and not everybodys:
             yield network, route
 
 
-def _destination(destination: str, route: object) -> Network | None:
-    """Return the network of a route; for a default route that of its family."""
-    if destination != "default":
-        return ipaddress.ip_network(destination)
-    family = getattr(route, "family", None)
-    return ipaddress.ip_network("::/0" if family == 6 else "0.0.0.0/0")
-
-
-def _overlap(network: Network, other: Network | None) -> bool:
+def _overlap(network: Network, other: Network) -> bool:
     """Tell whether one is part of the other; everything is part of the default."""
-    if other is None or network.version != other.version:
+    if network.version != other.version:
         return False
-    if (network.prefixlen == 0) != (other.prefixlen == 0):
+    if is_everything(network) != is_everything(other):
         return False
     return network.overlaps(other)

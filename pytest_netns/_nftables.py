@@ -11,7 +11,6 @@ import errno
 import re
 import shutil
 import socket
-import struct
 import subprocess
 
 from . import _libnftables as libnftables
@@ -90,10 +89,22 @@ def check(
 def is_there() -> bool:
     """Tell whether the kernel has nftables, and we a way to speak to it."""
     try:
-        check_kernel(None)
-    except MissingFeature:
+        check_is_there(None)
+    except (MissingFeature, MissingTool):
         return False
-    return libnftables.is_available() or shutil.which("nft") is not None
+    return True
+
+
+def check_is_there(record: object) -> None:
+    """Check that the kernel has nftables, and we a way to speak to it.
+
+    Raises:
+        MissingFeature: The kernel lacks nftables.
+        MissingTool: Neither libnftables nor nft is installed.
+    """
+    check_kernel(record)
+    if not libnftables.is_available() and shutil.which("nft") is None:
+        raise missing_nft(record)
 
 
 def query(commands: str) -> str:
@@ -104,28 +115,6 @@ def query(commands: str) -> str:
     if libnftables.is_available():
         return libnftables.run(commands)[0]
     return _run_program(commands, "host", None).stdout
-
-
-def delete_table_request(name: str) -> bytes:
-    """Return the netlink messages of ``nft delete table inet NAME``.
-
-    Source: include/uapi/linux/netfilter/nfnetlink.h and nf_tables.h. A batch of
-    three: begin, delete the table with all that is in it, end.
-    """
-    attribute = name.encode() + b"\0"
-    attribute = struct.pack("=HH", 4 + len(attribute), 1) + attribute
-    attribute += b"\0" * (-len(attribute) % 4)
-    subsystem = 10  # NFNL_SUBSYS_NFTABLES
-    inet = 1  # NFPROTO_INET
-    messages = (
-        (0x10, struct.pack("=BBH", 0, 0, socket.htons(subsystem))),
-        (subsystem << 8 | 2, struct.pack("=BBH", inet, 0, 0) + attribute),
-        (0x11, struct.pack("=BBH", 0, 0, socket.htons(subsystem))),
-    )
-    return b"".join(
-        struct.pack("=IHHII", 16 + len(body), kind, 0x1, number, 0) + body
-        for number, (kind, body) in enumerate(messages)
-    )
 
 
 def check_kernel(record: object) -> None:

@@ -41,13 +41,14 @@ class JoinHost(Step):
     """Make the test process's own namespace a place of the network.
 
     Refuses, before anything is there, what would be in the machine's way: names
-    and addresses that it has, networks that it has a route to.
+    and addresses that it has, networks that it has a route to. A route comes with
+    its family.
     """
 
     host: Host
     ifnames: tuple[str, ...]
     addresses: tuple[InterfaceAddress, ...]
-    routes: tuple[Route, ...]
+    routes: tuple[tuple[Route, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,16 @@ class AddVeth(Step):
 @dataclass(frozen=True, slots=True)
 class SetUp(Step):
     """``ip link set NAME up``."""
+
+    ifname: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sign(Step):
+    """``ip link set NAME alias ...``, in the test process's own namespace.
+
+    Whoever finds the interface there then knows whose it is.
+    """
 
     ifname: str
 
@@ -206,7 +217,14 @@ class ShareConnection(Step):
 
 #: The steps that are one rtnetlink request each.
 LinkStep = (
-    AddBridge | AddVeth | SetUp | SetMaster | AddAddress | AddRoute | AddNeighbour
+    AddBridge
+    | AddVeth
+    | SetUp
+    | Sign
+    | SetMaster
+    | AddAddress
+    | AddRoute
+    | AddNeighbour
 )
 
 #: The steps that go into one transaction of the switch's database.

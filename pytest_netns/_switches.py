@@ -28,7 +28,7 @@ _NO_LLADDR = bytes(6)
 
 #: A switch namespace is silent: its bridges and ports send nothing by
 #: themselves, and netfilter never sees what they forward.
-_SYSCTLS = (
+SILENCE = (
     ("net.ipv6.conf.default.disable_ipv6", "1"),
     ("net.ipv6.conf.all.disable_ipv6", "1"),
 )
@@ -87,7 +87,7 @@ class Switch:
             raise
 
     def _prepare(self) -> None:
-        sysctl.write_present(_SYSCTLS + NO_BRIDGE_NETFILTER)
+        sysctl.write_present(SILENCE + NO_BRIDGE_NETFILTER)
         self.socket = RouteSocket()
 
     def close(self) -> None:

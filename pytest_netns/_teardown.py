@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 _SOCKET_GRACE = 0.1
 #: How long threads get to end, in seconds.
 _THREAD_GRACE = 1.0
+_ENDLESS = "no thread can be ended from outside"
 
 
 def end_processes_of(namespaces: list[NetworkNamespace]) -> list[str]:
@@ -45,13 +48,24 @@ def end_threads_of(
     for namespace in namespaces:
         namespace.end_threads()
     release_descriptors(inodes, keep)  # ends system calls that wait on sockets
+    at_home = [one for one in namespaces if not any(one.own_inodes())]
+    _shut_down_sockets_of(at_home)
     deadline = time.monotonic() + _SOCKET_GRACE
     while any(not task.done() for task in tasks) and time.monotonic() < deadline:
         time.sleep(0.001)
     for task in tasks:
         if not task.done():
             task.cancel()
-    return list(_threads_left(inodes, time.monotonic() + _THREAD_GRACE))
+    deadline = time.monotonic() + _THREAD_GRACE
+    return [*_threads_left(inodes, deadline), *_tasks_left(at_home, deadline)]
+
+
+def _shut_down_sockets_of(namespaces: list[NetworkNamespace]) -> None:
+    """Shut down what `socket` gave out, where others have sockets as well."""
+    for namespace in namespaces:
+        for one in namespace.open_sockets():
+            with contextlib.suppress(OSError):  # never connected, or closed
+                one.shutdown(socket.SHUT_RDWR)
 
 
 def _threads_left(inodes: set[int], deadline: float) -> Iterator[str]:
@@ -66,4 +80,13 @@ def _threads_left(inodes: set[int], deadline: float) -> Iterator[str]:
             break
         time.sleep(0.0002)
     for thread in inside:
-        yield f"{thread!r}, still inside: no thread can be ended from outside"
+        yield f"{thread!r}, still inside: {_ENDLESS}"
+
+
+def _tasks_left(namespaces: list[NetworkNamespace], deadline: float) -> Iterator[str]:
+    """Wait for tasks by themselves, where others have threads as well."""
+    for task in (task for namespace in namespaces for task in namespace.tasks):
+        while not task.done() and time.monotonic() < deadline:
+            time.sleep(0.0002)
+        if not task.done():
+            yield f"{task!r}: {_ENDLESS}"

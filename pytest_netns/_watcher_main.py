@@ -6,8 +6,8 @@ is one of
 * ``+INODE`` with a descriptor of the namespace: kill what is inside;
 * ``-INODE``: let go of it;
 * ``!NUMBER CHORE``: something to do once everything is killed, one of
-  ``netlink PROTOCOL HEX`` (send these requests), ``write VALUE PATH`` (a file)
-  and ``unname PATH`` (unmount it and remove it);
+  ``netlink PROTOCOL HEX`` (send these requests), ``unname PATH`` (unmount it and
+  remove it) and ``run PROGRAM ARGUMENT...`` (a program, with NUL between words);
 * ``~NUMBER``: the chore is done.
 """
 
@@ -74,9 +74,9 @@ def do(chore: str) -> None:
     if verb == "netlink":
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, int(what)) as netlink:
             netlink.send(bytes.fromhex(rest))
-    elif verb == "write":
-        with open(rest, "w", encoding="utf-8") as file:
-            file.write(what)
+    elif verb == "run":
+        words = chore.partition(" ")[2].split("\0")
+        os.waitpid(os.posix_spawn(words[0], words, os.environ), 0)
     elif verb == "unname":
         import ctypes  # takes time that a watcher without this chore saves
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from . import _codec as codec
 from . import _nftables as nftables
 from . import _sysctl as sysctl
+from ._ledger import identity
 from ._netlink import Refusal
 from ._offload import disable_checksums, disable_offload
 from ._steps import (
@@ -34,6 +35,7 @@ from ._steps import (
     Settle,
     SetUp,
     ShareConnection,
+    Sign,
     Step,
     WriteSysctl,
 )
@@ -94,7 +96,7 @@ class Builder:
                 self._settle(place, cast("list[Settle]", batch))
             case AwaitAddress():
                 self._await_addresses(place, cast("list[AwaitAddress]", batch))
-            case AddBridge() | AddVeth() | SetUp() | SetMaster():
+            case AddBridge() | AddVeth() | SetUp() | Sign() | SetMaster():
                 self._request(place, cast("list[LinkStep]", batch))
             case AddAddress() | AddRoute() | AddNeighbour():
                 self._request(place, cast("list[LinkStep]", batch))
@@ -148,6 +150,9 @@ class Builder:
                 return self._encode_veth(step)
             case SetUp():
                 return codec.set_link(fabric.indexes[place, step.ifname], up=True)
+            case Sign():
+                index = fabric.indexes[place, step.ifname]
+                return codec.set_link(index, alias=identity())
             case SetMaster():
                 master = fabric.master_index(place, step.master)
                 return codec.set_link(fabric.indexes[place, step.ifname], master=master)
@@ -250,6 +255,8 @@ def _action(step: LinkStep) -> str:
             return f"create veth {step.ifname!r} with peer {peer!r}"
         case SetUp():
             return f"set {step.ifname!r} up"
+        case Sign():
+            return f"sign {step.ifname!r}"
         case SetMaster():
             return f"make {step.ifname!r} a port of {step.master!r}"
         case AddAddress():

@@ -21,7 +21,9 @@
     │   └── RulesetError                  nft refused a ruleset; shows the line
     ├── CommandTimeout (TimeoutError)
     ├── WaitTimeout (TimeoutError)
-    └── ProcessEnded                      a background process ended by itself
+    ├── ProcessEnded                      a background process ended by itself
+    ├── NoTerminal                        a shell for people, and there are none
+    └── SwitchError                       Open vSwitch failed; shows its log
 """
 
 from __future__ import annotations
@@ -321,7 +323,14 @@ class ProcessEnded(NetnsError):
     """A background process ended by itself while it was still needed."""
 
     def __init__(
-        self, name: str, namespace: str, command: Sequence[str], how: str, output: str
+        self,
+        name: str,
+        namespace: str,
+        command: Sequence[str],
+        how: str,
+        output: str,
+        *,
+        advice: str = "pass expect_exit=True to popen() if it may",
     ) -> None:
         super().__init__(name, namespace, tuple(command), how, output)
         self.name = name
@@ -329,15 +338,46 @@ class ProcessEnded(NetnsError):
         self.cmd = list(command)
         self.how = how
         self.output = output
+        self.advice = advice
 
     def __str__(self) -> str:
         """Show how it ended and all it had to say."""
         return (
             f"background process {self.name!r} in namespace {self.namespace!r} "
-            f"{self.how} while the test still ran "
-            f"(pass expect_exit=True to popen() if it may)\n"
+            f"{self.how} while the test still ran ({self.advice})\n"
             f"  command: {_join(self.cmd)}{_shown('output', self.output)}"
         )
+
+
+class NoTerminal(NetnsError):
+    """A shell was to be opened where nobody can type."""
+
+
+class SwitchError(NetnsError):
+    """Open vSwitch did not do what it was told.
+
+    Args:
+        action: Verb and object, such as ``"make bridge 'OVS-1'"``.
+        reason: What it says.
+        record: The record that asked for it, or None.
+        log: What its daemons have logged.
+    """
+
+    def __init__(
+        self, action: str, reason: str, record: object = None, log: str = ""
+    ) -> None:
+        super().__init__(action, reason)
+        self.action = action
+        self.reason = reason
+        self.record = None if record is None else repr(record)
+        self.log = log
+
+    def __str__(self) -> str:
+        """Say what failed, why, which record asked for it, and show the log."""
+        text = f"Open vSwitch cannot {self.action}: {self.reason}"
+        if self.record is not None:
+            text += f"\n  declared by {self.record}"
+        return text + _shown("log of its daemons", self.log)
 
 
 def _join(command: Sequence[str]) -> str:

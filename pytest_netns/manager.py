@@ -80,9 +80,15 @@ class NetworkManager:
 
         return self._build(fabric, topology.steps, register, Network.close)
 
-    def extend(self, fabric: Fabric, layout: Layout, built: Layout) -> None:
-        """Bring `fabric` from `built` to `layout`, or leave it as it was."""
-        self._build(fabric, plan(layout, built), lambda: None, lambda _: None)
+    def extend(
+        self,
+        fabric: Fabric,
+        layout: Layout,
+        built: Layout,
+        finish: Callable[[], None],
+    ) -> None:
+        """Bring `fabric` from `built` to `layout` and finish, or leave it as it was."""
+        self._build(fabric, plan(layout, built), finish, lambda _: None)
 
     def _build(
         self,

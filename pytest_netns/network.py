@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import threading
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ._declared import declared_requests
 from ._hosts import addresses_towards, hosts_file, resolv_file
@@ -16,7 +16,8 @@ from ._teardown import end_processes_of, end_threads_of
 from .errors import ClosedError, InvalidAddress, NetnsError, TeardownError, UnknownName
 from .interface import Interface, index_of
 from .namespace import HostNamespace, NetworkNamespace
-from .records import split_endpoint
+from .openvswitch import OpenVSwitch
+from .records import OVSBridge, split_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,8 +36,14 @@ if TYPE_CHECKING:
 class Workshop(Protocol):
     """What a network needs of its manager."""
 
-    def extend(self, fabric: Fabric, layout: Layout, built: Layout) -> None:
-        """Bring `fabric` from `built` to `layout`, or leave it as it was."""
+    def extend(
+        self,
+        fabric: Fabric,
+        layout: Layout,
+        built: Layout,
+        finish: Callable[[], None],
+    ) -> None:
+        """Bring `fabric` from `built` to `layout` and finish, or leave it as it was."""
 
     def dismantle(self, network: Network) -> None:
         """Call `network.take_down()` where nothing interrupts it."""
@@ -61,6 +68,8 @@ class Network:
         self._workshop = workshop
         #: The namespaces that somebody has asked for.
         self._live: dict[str, NetworkNamespace] = {}
+        #: The bridges of Open vSwitch that somebody has asked for.
+        self._switches: dict[str, OpenVSwitch] = {}
         self._closed = False
         self._reported: set[int] = set()
         self._lock = threading.Lock()
@@ -77,11 +86,13 @@ class Network:
         return self._topology
 
     def __getitem__(self, name: str) -> NetworkNamespace:
-        """Return a namespace by name.
+        """Return a namespace by name; for a bridge of Open vSwitch, `switch(name)`.
 
         Raises:
             UnknownName: There is none; says which there are.
         """
+        if isinstance(self._topology.layout.bridges.get(name), OVSBridge):
+            return cast("NetworkNamespace", self.switch(name))  # for people
         with self._lock:
             if name not in self._live:
                 self._live[name] = self._come_alive(name)
@@ -113,10 +124,33 @@ class Network:
             self._check_open()
             extended = self._topology.with_records(*records)
             before = self._topology.layout
-            self._workshop.extend(self._fabric, extended.layout, before)
-            self._topology = extended
+
+            def adopt() -> None:  # before any signal that came meanwhile is heard
+                self._topology = extended
+
+            self._workshop.extend(self._fabric, extended.layout, before, adopt)
         for namespace in list(self._live.values()):
             namespace.update_files()
+
+    def switch(self, name: str) -> OpenVSwitch:
+        """Return a bridge of Open vSwitch by name.
+
+        Raises:
+            UnknownName: There is none; says which there are.
+            ClosedError: The network is closed.
+        """
+        bridges = self._topology.layout.bridges
+        if not isinstance(bridges.get(name), OVSBridge):
+            known = [key for key in bridges if isinstance(bridges[key], OVSBridge)]
+            raise UnknownName.among(
+                name, known, what="bridge of Open vSwitch", where="the network"
+            )
+        with self._lock:
+            if name not in self._switches:
+                self._check_open()
+                assert self._fabric.ovs is not None  # noqa: S101  # it has a bridge
+                self._switches[name] = OpenVSwitch(name, self._fabric.ovs)
+            return self._switches[name]
 
     def link(self, endpoint: str) -> Interface:
         """Return the interface ``"namespace:ifname"`` or ``"bridge:port"``.
@@ -136,7 +170,9 @@ class Network:
             raise UnknownName.among(
                 node, layout.nodes, what="namespace or bridge", where=endpoint
             )
-        place = layout.bridges[node].namespace or node
+        bridge = layout.bridges[node]
+        # the ports of Open vSwitch are hidden, wherever its device is
+        place = node if isinstance(bridge, OVSBridge) else bridge.namespace or node
         file = self._fabric.file_of(place)
         peer = functools.partial(self.peer, place, ifname)
         return Interface(file, ifname, index_of(file, ifname), peer=peer)
@@ -182,20 +218,24 @@ class Network:
 
     def take_failures(self) -> list[BaseException]:
         """Return what went wrong in the background and was not returned before."""
-        failures: list[BaseException] = []
+        background: list[Process | Task[Any]] = [*self._fabric.daemons()]
         for namespace in list(self._live.values()):
-            background: list[Process | Task[Any]] = [
-                *namespace.processes,
-                *namespace.tasks,
-            ]
-            for one in background:
-                if (
-                    id(one) not in self._reported
-                    and (failure := one.failure()) is not None
-                ):
-                    self._reported.add(id(one))
-                    failures.append(failure)
+            background += [*namespace.processes, *namespace.tasks]
+        failures: list[BaseException] = []
+        for one in background:
+            if id(one) not in self._reported and (failure := one.failure()) is not None:
+                self._reported.add(id(one))
+                failures.append(failure)
         return failures
+
+    def show_switches(self) -> str:
+        """Return what ``ovs-vsctl show`` prints; "" without Open vSwitch."""
+        if self._fabric.ovs is None:
+            return ""
+        try:
+            return self._fabric.ovs.run(["ovs-vsctl", "show"])
+        except NetnsError as error:  # it is for the report of another one
+            return str(error)
 
     def take_down(self) -> None:
         """Carry out `close`; for the manager."""

@@ -1,7 +1,8 @@
 """Echo requests over ICMP datagram sockets: no program, no raw packets.
 
 Source: icmp(7) and ip(7), IP_RECVERR; net/ipv4/ping.c. The kernel fills in
-identifier and checksum, and delivers only the replies to this socket.
+identifier and checksum, and delivers only the replies to this socket. Where it
+does not let us (ping_group_range), a raw socket does, and we do the rest.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _ORIGIN_ICMP, _ORIGIN_ICMP6 = 2, 3
 _PAYLOAD = b"pytest-netns".ljust(56, b".")
 
 _ECHO_REQUEST = {4: 8, 6: 128}
+_ECHO_REPLY = {4: 0, 6: 129}
 #: Codes of "destination unreachable" that mean a filter: RFC 1812 and RFC 4443.
 _PROHIBITED = {4: frozenset({9, 10, 13}), 6: frozenset({1, 5, 6})}
 _TYPE_UNREACHABLE = {4: 3, 6: 1}
@@ -57,6 +59,10 @@ _ERRNO_REASONS = {
     errno.ENETDOWN: "network is down",
     errno.ENODEV: "no such device",
 }
+_NOT_PERMITTED = (
+    "not permitted: net.ipv4.ping_group_range leaves this process out, and it has no "
+    "CAP_NET_RAW"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +108,40 @@ class _Pinger:
         self._target = target
         self._address = address
         self._family = target.version
+        self._is_raw = connection.type == socket.SOCK_RAW
+        #: By which echoes are told from those of others; the kernel has its own.
+        self._identifier = int.from_bytes(os.urandom(2), "big")
         self._sent_at: dict[int, float] = {}
         self.rtts: dict[int, float] = {}
         self.errors: dict[int, str] = {}
 
     def send(self, number: int) -> None:
-        header = struct.pack("!BBHHH", _ECHO_REQUEST[self._family], 0, 0, 0, number)
+        request = self._request(number)
         while number not in self.errors:
             self._sent_at[number] = time.perf_counter()
             try:
-                self._socket.sendto(header + _PAYLOAD, self._address)
+                self._socket.sendto(request, self._address)
                 return
             except OSError as error:
                 # what an earlier echo brought home comes up here, too: try again
                 if not self._read_errors():
                     self.errors[number] = _reason(error)
+
+    def _request(self, number: int) -> bytes:
+        kind = _ECHO_REQUEST[self._family]
+        rest = struct.pack("!HH", self._identifier, number) + _PAYLOAD
+        # that of ICMPv6 is always computed by the kernel (ipv6(7), IPV6_CHECKSUM)
+        checksum = _checksum(bytes([kind, 0, 0, 0]) + rest) if self._is_raw else 0
+        return struct.pack("!BBH", kind, 0, checksum) + rest
+
+    def _number_of(self, message: bytes, kind: int) -> int | None:
+        """Return the number of an echo of ours; None if it is somebody else's."""
+        if len(message) < 8:
+            return None
+        found, _, _, identifier, number = struct.unpack_from("!BBHHH", message)
+        if self._is_raw and (found, identifier) != (kind, self._identifier):
+            return None
+        return int(number)
 
     def listen_until(self, deadline: float, last: int) -> None:
         """Collect answers until all echoes up to `last` have one, or the deadline."""
@@ -144,10 +169,11 @@ class _Pinger:
             except OSError:
                 continue  # an error of the queue, which is read on its own
             now = time.perf_counter()
-            if len(data) >= 8:
-                (number,) = struct.unpack_from("!H", data, 6)
-                if number in self._sent_at:
-                    self.rtts.setdefault(number, now - self._sent_at[number])
+            if self._is_raw and self._family == 4:
+                data = data[(data[0] & 15) * 4 :]  # behind its IP header
+            number = self._number_of(data, _ECHO_REPLY[self._family])
+            if number in self._sent_at:
+                self.rtts.setdefault(number, now - self._sent_at[number])
 
     def _read_errors(self) -> bool:
         found = False
@@ -158,13 +184,15 @@ class _Pinger:
                 )
             except OSError:
                 return found
+            number = self._number_of(data, _ECHO_REQUEST[self._family])
+            if number is None and self._is_raw:
+                continue  # somebody else's: raw sockets hear of all errors
             found = True
-            (number,) = struct.unpack_from("!H", data, 6) if len(data) >= 8 else (0,)
             for _, kind, payload in ancillary:
                 if kind in (_IP_RECVERR, _IPV6_RECVERR) and not self._is_advice(
                     payload
                 ):
-                    self.errors.setdefault(number, self._explain(payload))
+                    self.errors.setdefault(number or 0, self._explain(payload))
 
     def _is_advice(self, payload: bytes) -> bool:
         """Tell whether it is a redirect, whose sender has forwarded the echo."""
@@ -209,6 +237,8 @@ def ping(
     try:
         address = _socket_address(file, target)
         connection = _open(file, target)
+    except PermissionError:
+        return PingResult(str(target), count, 0, (), _NOT_PERMITTED)
     except OSError as error:
         return PingResult(str(target), count, 0, (), _reason(error))
     with connection:
@@ -233,16 +263,27 @@ def ping(
 def _open(file: NamespaceFile, target: Address) -> socket.socket:
     with file.entered():
         if target.version == 4:
-            connection = socket.socket(
-                socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP
-            )
+            connection = _icmp_socket(socket.AF_INET, socket.IPPROTO_ICMP)
             connection.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
         else:
-            connection = socket.socket(
-                socket.AF_INET6, socket.SOCK_DGRAM, socket.IPPROTO_ICMPV6
-            )
+            connection = _icmp_socket(socket.AF_INET6, socket.IPPROTO_ICMPV6)
             connection.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
     return connection
+
+
+def _icmp_socket(family: int, protocol: int) -> socket.socket:
+    try:
+        return socket.socket(family, socket.SOCK_DGRAM, protocol)
+    except PermissionError:
+        return socket.socket(family, socket.SOCK_RAW, protocol)
+
+
+def _checksum(data: bytes) -> int:
+    """Return the checksum of RFC 1071 of an even number of bytes."""
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
 
 
 def _datagram_socket(like: socket.socket) -> socket.socket:

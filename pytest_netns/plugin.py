@@ -42,6 +42,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini(
         "netns_names", "the same as --netns-names", type="bool", default=False
     )
+    group.addoption(
+        "--netns-artifacts",
+        metavar="DIR",
+        help="keep logs there: those of Open vSwitch's daemons, and their database",
+    )
+    parser.addini(
+        "netns_artifacts",
+        "the same as --netns-artifacts; relative to the ini-file's directory",
+        default="",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -22,11 +22,15 @@ class NetnsSession:
     Args:
         require: Whether what would be a skip is a failure.
         names: Whether namespaces get names under ``/run/netns``.
+        artifacts: The directory where logs are kept; None keeps none.
     """
 
-    def __init__(self, *, require: bool, names: bool = False) -> None:
+    def __init__(
+        self, *, require: bool, names: bool = False, artifacts: str | None = None
+    ) -> None:
         self.require = require
         self.names = names
+        self.artifacts = artifacts
         self.manager: NetworkManager | None = None
 
     @classmethod
@@ -34,7 +38,9 @@ class NetnsSession:
         """Read the options; the only place where they become arguments."""
         require = config.getoption("netns_require") or config.getini("netns_require")
         names = config.getoption("netns_names") or config.getini("netns_names")
-        return cls(require=bool(require), names=bool(names))
+        return cls(
+            require=bool(require), names=bool(names), artifacts=_artifacts(config)
+        )
 
     def start(self) -> NetworkManager:
         """Make the manager.
@@ -46,7 +52,7 @@ class NetnsSession:
         from .privileges import check_privileges
 
         check_privileges()
-        self.manager = NetworkManager(names=self.names)
+        self.manager = NetworkManager(names=self.names, artifacts=self.artifacts)
         return self.manager
 
     def stop(self) -> None:
@@ -101,6 +107,15 @@ class NetnsSession:
                 pytest.exit(f"pytest-netns: {error}; no further test can be trusted")
 
 
+def _artifacts(config: pytest.Config) -> str | None:
+    """Return the directory of `--netns-artifacts`, as a whole path."""
+    if given := config.getoption("netns_artifacts"):
+        return str(config.invocation_params.dir / given)
+    configured = config.getini("netns_artifacts")
+    base = config.inipath.parent if config.inipath else config.rootpath
+    return str(base / configured) if configured else None
+
+
 def raise_failure(failure: BaseException) -> NoReturn:
     """Fail the test with what went wrong in the background."""
     from .errors import ProcessEnded
@@ -114,6 +129,7 @@ def _sections(network: Network) -> list[tuple[str, str]]:
     if network.closed or not len(network):
         return []
     sections = [("network", network.topology.diagram())]
+    sections.append(("Open vSwitch", network.show_switches()))
     for process in network.processes:
         code = process.poll()
         state = "running" if code is None else f"ended with {code}"

@@ -11,6 +11,8 @@ from ._netlink import RouteSocket
 from .interface import interfaces_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ._nsfile import NamespaceFile
 
 _SCOPE_NAMES = {0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}
@@ -88,7 +90,10 @@ class NeighbourEntry:
 
 
 def routes_of(file: NamespaceFile) -> list[RouteEntry]:
-    """List the routes that people make: no local, broadcast or multicast ones."""
+    """List the routes that people make: no local, broadcast or multicast ones.
+
+    A route with several next hops is listed once for each of them.
+    """
     names = {index: name for name, index in interfaces_of(file).items()}
     with file.entered(), RouteSocket() as route:
         messages = map(codec.decode, route.dump(codec.dump(codec.RTM_GETROUTE)))
@@ -96,31 +101,36 @@ def routes_of(file: NamespaceFile) -> list[RouteEntry]:
             entry
             for message in messages
             if message["family"] in (socket.AF_INET, socket.AF_INET6)
-            and (entry := _route_entry(message, names)) is not None
+            for entry in _route_entries(message, names)
         ]
 
 
-def _route_entry(message: Any, names: dict[int, str]) -> RouteEntry | None:
+def _route_entries(message: Any, names: dict[int, str]) -> Iterator[RouteEntry]:
     kind = _ROUTE_KINDS.get(message["type"])
-    table = message.get_attr("RTA_TABLE") or message["table"]
     if kind is None or message["flags"] & 0x200:  # RTM_F_CLONED: a cache entry
-        return None
+        return
     network = message.get_attr("RTA_DST")
     multicast = str(network).startswith("ff00:")
     if multicast:
-        return None
-    return RouteEntry(
-        destination=f"{network}/{message['dst_len']}" if network else "default",
-        via=message.get_attr("RTA_GATEWAY"),
-        dev=names.get(message.get_attr("RTA_OIF") or 0),
-        source=message.get_attr("RTA_PREFSRC"),
-        metric=message.get_attr("RTA_PRIORITY") or 0,
-        table=table,
-        scope=_SCOPE_NAMES.get(message["scope"], str(message["scope"])),
-        protocol=_PROTOCOL_NAMES.get(message["proto"], str(message["proto"])),
-        kind=kind,
-        family=4 if message["family"] == socket.AF_INET else 6,
-    )
+        return
+    several = [
+        (hop.get_attr("RTA_GATEWAY"), hop["oif"])
+        for hop in message.get_attr("RTA_MULTIPATH") or ()
+    ]
+    one = (message.get_attr("RTA_GATEWAY"), message.get_attr("RTA_OIF") or 0)
+    for via, index in several or [one]:
+        yield RouteEntry(
+            destination=f"{network}/{message['dst_len']}" if network else "default",
+            via=via,
+            dev=names.get(index),
+            source=message.get_attr("RTA_PREFSRC"),
+            metric=message.get_attr("RTA_PRIORITY") or 0,
+            table=message.get_attr("RTA_TABLE") or message["table"],
+            scope=_SCOPE_NAMES.get(message["scope"], str(message["scope"])),
+            protocol=_PROTOCOL_NAMES.get(message["proto"], str(message["proto"])),
+            kind=kind,
+            family=4 if message["family"] == socket.AF_INET else 6,
+        )
 
 
 def neighbours_of(file: NamespaceFile) -> list[NeighbourEntry]:

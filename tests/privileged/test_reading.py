@@ -129,6 +129,24 @@ class TestRoutes:
         left.run("ip route del 10.66.0.0/16")
         assert "10.66.0.0/16" not in {one.destination for one in left.routes()}
 
+    def test_of_several_hops(self, netns: Network) -> None:
+        """A route that leads over several hops is listed once for each."""
+        hops = "nexthop via 10.0.0.2 nexthop via 10.0.0.3"
+        netns["left"].run(f"ip route add 192.0.2.0/24 metric 7 {hops}")
+        hops = "nexthop via fd00::2 nexthop via fd00::3"
+        netns["left"].run(f"ip -6 route add 2001:db8::/64 {hops}")
+        found = [
+            (one.destination, one.via, one.dev, one.metric)
+            for one in netns["left"].routes()
+            if one.destination in {"192.0.2.0/24", "2001:db8::/64"}
+        ]
+        assert found == [
+            ("192.0.2.0/24", "10.0.0.2", "eth0", 7),
+            ("192.0.2.0/24", "10.0.0.3", "eth0", 7),
+            ("2001:db8::/64", "fd00::2", "eth0", 1024),
+            ("2001:db8::/64", "fd00::3", "eth0", 1024),
+        ]
+
 
 class TestNeighbours:
     """`ns.neighbours`."""

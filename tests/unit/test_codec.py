@@ -203,6 +203,15 @@ def test_a_link_is_changed_where_it_was_asked_for(
     assert attributes(message) == expected
 
 
+def test_a_link_is_signed() -> None:
+    """With a text that says nothing of its state."""
+    message = decoded(codec.set_link(9, alias="ours"))
+
+    assert head(message) == (16, REQUEST)
+    assert (message["index"], message["flags"], message["change"]) == (9, 0, 0)
+    assert attributes(message) == {"IFLA_IFALIAS": "ours"}
+
+
 def test_a_link_is_deleted_by_its_index() -> None:
     """And by nothing else."""
     message = decoded(codec.delete_link(9))
@@ -210,6 +219,18 @@ def test_a_link_is_deleted_by_its_index() -> None:
     assert head(message) == (17, REQUEST)
     assert message["index"] == 9
     assert attributes(message) == {}
+
+
+def test_links_are_deleted_by_their_group() -> None:
+    """Each is put into it, then all of it is deleted."""
+    member = decoded(codec.set_group(9, 7))
+    dying = decoded(codec.delete_group(7))
+
+    assert head(member) == (16, REQUEST)
+    assert member["index"] == 9
+    assert head(dying) == (17, REQUEST)
+    assert dying["index"] == 0
+    assert attributes(member) == attributes(dying) == {"IFLA_GROUP": 7}
 
 
 @pytest.mark.parametrize(("statistics", "mask"), [(False, 8), (True, None)])
@@ -406,7 +427,9 @@ FILLED: dict[str, tuple[Callable[..., bytearray], int]] = {
     "reset": (lambda i: codec.reset_bridge(i, None, vlan_filtering=True), 1),
     "link": (lambda i: codec.set_link(i, up=True), 1),
     "enslave": (lambda i, m: codec.set_link(i, up=True, master=m), 2),
+    "sign": (lambda i: codec.set_link(i, alias="ours"), 1),
     "delete": (codec.delete_link, 1),
+    "group": (lambda i: codec.set_group(i, 7), 1),
     "address": (lambda i: codec.add_address(i, ip_interface("fd00::1/64")), 1),
     "route": (lambda i: codec.add_route(Route("10.0.0.0/8", dev="e"), 4, i), 1),
     "neighbour": (

@@ -24,9 +24,11 @@ from pytest_netns.errors import (
     MissingTool,
     NamespaceRestoreError,
     NetnsError,
+    NoTerminal,
     PrivilegeError,
     ProcessEnded,
     RulesetError,
+    SwitchError,
     TeardownError,
     TopologyError,
     UnknownName,
@@ -64,6 +66,8 @@ EVERY_ERROR = [
     CommandTimeout(["sleep", "9"], 0.5, "out", "err", "left"),
     WaitTimeout("port 80", 5.0, "nobody"),
     ProcessEnded("server", "left", ["server", "-x"], "ended with exit code 1", "oops"),
+    SwitchError("make bridge 'OVS-1'", "no such device", Bridge("OVS-1"), "log"),
+    NoTerminal("no terminal"),
 ]
 every_error = pytest.mark.parametrize(
     "error", EVERY_ERROR, ids=lambda e: type(e).__name__
@@ -315,6 +319,22 @@ def test_a_process_that_ended_shows_how_and_its_output() -> None:
     assert "'server' in namespace 'left' ended with exit code 1" in message
     assert "expect_exit=True" in message
     assert message.endswith("  command: srv -x\n  output:\n    oops")
+
+
+def test_a_switch_error_shows_reason_record_and_log() -> None:
+    """It says what failed, why, who asked for it, and what the daemons logged."""
+    error = SwitchError(
+        "make 'p' a port of bridge 'OVS-1'", "it is busy", Veth("a", "OVS-1"), "line\n"
+    )
+
+    assert str(error) == (
+        "Open vSwitch cannot make 'p' a port of bridge 'OVS-1': it is busy\n"
+        "  declared by Veth('a', 'OVS-1')\n"
+        "  log of its daemons:\n    line"
+    )
+    assert str(SwitchError("start", "too late")) == (
+        "Open vSwitch cannot start: too late\n  log of its daemons: none"
+    )
 
 
 def test_a_long_output_is_shown_from_its_end() -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pytest_netns import Bridge, Namespace, Topology, Veth
+from pytest_netns import Bridge, Host, Namespace, OVSBridge, Topology, Veth
 from pytest_netns._hosts import addresses_towards, hosts_file, resolv_file
 
 LOOPBACK = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback"]
@@ -71,6 +71,46 @@ def test_the_address_of_a_bridge_belongs_to_its_namespace() -> None:
     """A bridge in a namespace is one of its interfaces."""
     topology = Topology(
         Namespace("gw"), Bridge("lan", namespace="gw", address="10.0.0.1/24")
+    )
+
+    assert lines(topology, "gw")[2:] == ["10.0.0.1 gw"]
+
+
+def test_the_host_is_known_by_its_name() -> None:
+    """With the addresses that the network gives it, and none of the machine's own."""
+    topology = Topology(
+        Namespace("a"),
+        Namespace("b"),
+        Host("laptop"),
+        Veth("laptop", "a", subnet="10.0.1.0/24"),
+        Veth("laptop", "b", subnet=["10.0.2.0/24", "fd00::/64"]),
+        Bridge("br9", namespace="laptop", address="10.0.3.1/24"),
+    )
+
+    assert lines(topology, "b")[2:] == [
+        "10.0.1.2 a",
+        "10.0.2.2 b",
+        "fd00::2 b",
+        "10.0.2.1 laptop",
+        "fd00::1 laptop",
+        "10.0.1.1 laptop",
+        "10.0.3.1 laptop",
+    ]
+    seen = addresses_towards(topology.layout, "a", "laptop")
+    assert [str(one) for one in seen] == ["10.0.1.2/24"]
+
+
+def test_a_host_without_addresses_has_no_line() -> None:
+    """Nobody could reach it."""
+    topology = Topology(Namespace("a"), Host(), Veth("a", "host"))
+
+    assert lines(topology, "a")[2:] == ["127.0.1.1 a"]
+
+
+def test_the_address_of_a_switch_of_open_vswitch_belongs_to_its_namespace() -> None:
+    """Its device is one of the namespace's interfaces."""
+    topology = Topology(
+        Namespace("gw"), OVSBridge("ovs", namespace="gw", address="10.0.0.1/24")
     )
 
     assert lines(topology, "gw")[2:] == ["10.0.0.1 gw"]

@@ -10,9 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_netns import (
+    DNAT,
+    SNAT,
     Bridge,
+    Host,
+    Masquerade,
     Namespace,
     Neighbour,
+    OVSBridge,
     Route,
     Topology,
     TopologyError,
@@ -21,14 +26,15 @@ from pytest_netns import (
 from pytest_netns._hosts import hosts_file, resolv_file
 from pytest_netns._names import MAX_IFNAME
 from pytest_netns._plan import plan
-from pytest_netns._steps import AddAddress, AddRoute, AddVeth
+from pytest_netns._ruleset import nat_ruleset
+from pytest_netns._steps import AddAddress, AddRoute, AddVeth, JoinHost, ShareConnection
 
 if TYPE_CHECKING:
     from pytest_netns._layout import Layout
     from pytest_netns._record import Record
 
 NAMES = ["a", "b", "a-long-name-of-a-machine", "50%"]
-SWITCHES = ["br0", "br1", "lan"]
+SWITCHES = ["br0", "br1", "lan", "ovs0", "ovs1", "ovs2", "host"]
 SUBNETS = ["10.0.0.0/24", "10.0.0.0/30", "fd00::/64", ("10.0.1.0/24", "fd01::/64")]
 ADDRESSES = ["10.0.0.1/24", "10.0.0.2/24", "10.0.1.1/24", "fd00::1/64", "192.0.2.1/32"]
 LLADDR = "02:00:00:00:00:01"
@@ -68,11 +74,33 @@ routes = st.sampled_from(
         Route("fd09::/64", via="fe80::1", dev="eth0", metric=3),
     ]
 )
+rules = st.sampled_from(
+    [
+        Masquerade(),
+        Masquerade(source=["10.0.0.0/24", "fd00::/64"], out_interface="eth0"),
+        SNAT("192.0.2.1:80", out_interface="lo"),
+        DNAT("[fd00::2]:80", port=8080, in_interface="wan"),
+    ]
+)
 namespaces = st.builds(
     Namespace,
     st.sampled_from(NAMES),
     routes=st.one_of(st.just([]), st.lists(routes, max_size=2)),
+    nat=st.lists(rules, max_size=2),
+    nftables=st.sampled_from(["", "table inet a {}"]),
     forwarding=st.booleans(),
+)
+hosts = st.builds(
+    Host,
+    st.sampled_from(["host", "a"]),
+    routes=st.lists(routes, max_size=1),
+    share_connection=st.booleans(),
+)
+ovs_bridges = st.builds(
+    OVSBridge,
+    st.sampled_from(["ovs0", "ovs1", "br0"]),
+    namespace=st.sampled_from([None, "a", "host"]),
+    subnet=optional_subnets,
 )
 #: Everything is declared, in any order, so that many topologies fit together.
 DECLARED: list[Record] = [
@@ -80,6 +108,10 @@ DECLARED: list[Record] = [
     Bridge("br0", subnet="10.0.0.0/24"),
     Bridge("br1", subnet=("10.0.0.0/24", "fd00::/64")),
     Bridge("lan", namespace="a", subnet="fd01::/64"),
+    Host(share_connection=True),
+    OVSBridge("ovs0", subnet="10.2.0.0/24"),
+    OVSBridge("ovs1"),
+    OVSBridge("ovs2", namespace="b", subnet="10.3.0.0/24"),
 ]
 likely = st.builds(
     lambda declared, wires: [*declared, *wires],
@@ -92,7 +124,9 @@ fitting = st.builds(
     st.permutations(DECLARED),
     st.lists(st.builds(Veth, nodes, nodes, subnet=optional_subnets), max_size=8),
 )
-unlikely = st.lists(st.one_of(namespaces, bridges, cables), max_size=8)
+unlikely = st.lists(
+    st.one_of(namespaces, hosts, bridges, ovs_bridges, cables), max_size=8
+)
 record_lists = st.one_of(fitting, fitting, likely, unlikely)
 
 
@@ -116,6 +150,7 @@ def test_records_make_a_topology_or_a_topology_error(records: list[Record]) -> N
     assert sum(isinstance(step, AddVeth) for step in plan(layout)) == len(layout.cables)
     for name in layout.namespaces:
         assert "localhost" in hosts_file(layout, name)
+        assert nat_ruleset(layout.namespaces[name].nat)
         assert resolv_file(layout, name)
 
 
@@ -187,8 +222,12 @@ def test_an_extension_does_the_rest(records: list[Record], data: st.DataObject) 
     steps = [*plan(first.layout), *plan(whole.layout, first.layout)]
 
     def kept(step: object) -> bool:
-        # the family of such a route follows what its device has when it is added
-        return not (isinstance(step, AddRoute) and step.route.family is None)
+        # the family of such a route follows what its device has when it is added,
+        # and what joins the host, or shares its connection, does so together
+        return not (
+            (isinstance(step, AddRoute) and step.route.family is None)
+            or isinstance(step, JoinHost | ShareConnection)
+        )
 
     assert sorted(repr(step) for step in steps if kept(step)) == sorted(
         repr(step) for step in plan(whole.layout) if kept(step)
@@ -263,8 +302,19 @@ anything = st.one_of(
 FIELDS: dict[type[Record], tuple[dict[str, Any], list[str]]] = {
     Namespace: (
         {"name": "a"},
-        ["routes", "neighbours", "sysctls", "hosts", "nameservers", "hostname"],
+        [
+            *("routes", "neighbours", "nat", "nftables", "sysctls"),
+            *("hosts", "nameservers", "hostname"),
+        ],
     ),
+    Host: ({"name": "host"}, ["routes", "share_connection"]),
+    Masquerade: ({}, ["source", "out_interface"]),
+    SNAT: ({"to": "10.0.0.1"}, ["source", "out_interface"]),
+    DNAT: (
+        {"to": "10.0.0.1:80", "port": 80},
+        ["protocol", "destination", "in_interface"],
+    ),
+    OVSBridge: ({"name": "br0"}, ["namespace", "address", "subnet"]),
     Bridge: ({"name": "br0"}, ["namespace", "address", "subnet", "mtu", "lladdr"]),
     Veth: (
         {"a": "a", "b": "br0"},

@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_netns import (
+    DNAT,
+    SNAT,
     Bridge,
+    Host,
     InvalidAddress,
     InvalidName,
+    Masquerade,
     Namespace,
     Neighbour,
+    OVSBridge,
     Route,
     TopologyError,
     Veth,
@@ -50,6 +55,24 @@ FULL: list[Record] = [
         hosts={"mirror": "192.0.2.1", "both": ["192.0.2.2", "2001:db8::2"]},
         nameservers=["192.0.2.53", "2001:db8::53"],
         hostname="left.example",
+    ),
+    Namespace(
+        "gw",
+        nat=[Masquerade(), SNAT("192.0.2.1"), DNAT("10.0.0.2", port=80)],
+        nftables="table inet mine {\n}\n",
+    ),
+    Host(),
+    Host("laptop"),
+    Host(
+        routes=[Route("10.1.0.0/16", via="10.0.0.2"), Route("fd01::/64", dev="x")],
+        share_connection=True,
+    ),
+    OVSBridge("br0"),
+    OVSBridge(
+        "br0",
+        namespace="gw",
+        address=["10.0.0.1/24", "fd00::1/64"],
+        subnet=("10.0.0.0/24", "fd00::/64"),
     ),
     Bridge("br0"),
     Bridge(
@@ -150,6 +173,20 @@ def test_a_repr_shows_what_differs_from_the_defaults_only() -> None:
             Veth("a", "b", address="10.0.0.1/24"),
         ),
         (
+            Host(routes=Route("10.0.0.0/8", dev="x")),  # type: ignore[arg-type]
+            Host("host", routes=[Route("10.0.0.0/8", dev="x")]),
+        ),
+        (
+            Namespace("n", nat=Masquerade()),  # type: ignore[arg-type]
+            Namespace("n", nat=[Masquerade()]),
+        ),
+        (
+            OVSBridge("b", namespace="a", address="10.0.0.1/24", subnet="10.0.0.0/24"),
+            OVSBridge(
+                "b", namespace="a", address=["10.0.0.1/24"], subnet=["10.0.0.0/24"]
+            ),
+        ),
+        (
             Veth("a", "b", subnet=ipaddress.ip_network("fd00::/120")),  # type: ignore[arg-type]
             Veth("a", "b", subnet="fd00::/120"),
         ),
@@ -166,6 +203,10 @@ def test_records_of_different_kinds_or_values_differ() -> None:
     machine: Record = Namespace("x")
 
     assert machine != Bridge("x")
+    assert machine != Host("x")
+    assert Bridge("x") != OVSBridge("x")  # type: ignore[comparison-overlap]
+    assert Host(share_connection=True) != Host()
+    assert Namespace("n", nat=[Masquerade()]) != Namespace("n")
     assert Veth("a", "b") != Veth("b", "a")
     assert Bridge("b", stp=True) != Bridge("b")
     assert Namespace("n", sysctls={"net.a": 1}) != Namespace("n", sysctls={"net.a": 2})
@@ -358,6 +399,56 @@ def test_a_record_keeps_nothing_that_its_maker_can_change() -> None:
             lambda: Namespace("n", neighbours=5),  # type: ignore[arg-type]
             TopologyError,
             "neighbours: 5 is not a Neighbour",
+        ),
+        (
+            lambda: Namespace("n", nat=["masquerade"]),  # type: ignore[list-item]
+            TopologyError,
+            r"Namespace\('n'\) nat: 'masquerade' is not a Masquerade or SNAT or DNAT",
+        ),
+        (
+            lambda: Namespace("n", nat=[Route("default", dev="e")]),  # type: ignore[list-item]
+            TopologyError,
+            r"nat: Route\('default', dev='e'\) is not a Masquerade or SNAT or DNAT",
+        ),
+        (
+            lambda: Namespace("n", nftables=["table inet a"]),  # type: ignore[arg-type]
+            TopologyError,
+            r"Namespace\('n'\) nftables: \['table inet a'\] is not a str",
+        ),
+        (
+            lambda: Namespace("n", nftables=None),  # type: ignore[arg-type]
+            TopologyError,
+            "nftables: None is not a str",
+        ),
+        (lambda: Host(""), InvalidName, "host name is empty"),
+        (lambda: Host("a:b"), InvalidName, "host name 'a:b' contains ':'"),
+        (lambda: Host("x" * 65), InvalidName, "has 65 characters; .* is 64"),
+        (
+            lambda: Host(share_connection=1),  # type: ignore[arg-type]
+            TopologyError,
+            "share_connection=1 is neither True nor False",
+        ),
+        (
+            lambda: Host(routes=["default"]),  # type: ignore[list-item]
+            TopologyError,
+            r"Host\('host'\) routes: 'default' is not a Route",
+        ),
+        (lambda: OVSBridge("x" * 16), InvalidName, "has 16 characters; .* is 15"),
+        (lambda: OVSBridge("lo"), InvalidName, "'lo' is reserved"),
+        (
+            lambda: OVSBridge("b", address="10.0.0.1/24"),
+            TopologyError,
+            r"OVSBridge\('b', .* has an address but no namespace",
+        ),
+        (
+            lambda: OVSBridge("b", namespace="a", address="10.0.0.0/24"),
+            InvalidAddress,
+            r"OVSBridge\('b'\) address: host bits are missing",
+        ),
+        (
+            lambda: OVSBridge("b", subnet=["fd00::/64", "fd01::/64"]),
+            InvalidAddress,
+            r"OVSBridge\('b'\) subnet: at most one subnet of each family",
         ),
         (
             lambda: Namespace("n", sysctls={"kernel.hostname": "x"}),
