@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
-from . import _codec as codec
+from . import _codec_tables as codec_tables
 from ._checks import default_route_family
 from .records import Namespace
 
@@ -29,7 +29,10 @@ def declared_requests(
         return []
     index = indexes[name, ifname]
     return [
-        *(codec.add_address(index, one, replace=True) for one in interface.addresses),
+        *(
+            codec_tables.add_address(index, one, replace=True)
+            for one in interface.addresses
+        ),
         *_routes(layout, interface, index),
         *_neighbours(layout.machines[name], interface, index),
     ]
@@ -40,7 +43,7 @@ def _neighbours(
 ) -> Iterator[bytearray]:
     for neighbour in machine.neighbours if isinstance(machine, Namespace) else ():
         if neighbour.dev == interface.ifname:
-            yield codec.add_neighbour(neighbour, index, replace=True)
+            yield codec_tables.add_neighbour(neighbour, index, replace=True)
 
 
 def _routes(layout: Layout, interface: Interface, index: int) -> Iterator[bytearray]:
@@ -48,9 +51,9 @@ def _routes(layout: Layout, interface: Interface, index: int) -> Iterator[bytear
     for route in layout.machines[interface.place].routes:
         family = default_route_family(route, interfaces)
         if route.dev == interface.ifname:
-            yield codec.add_route(route, family, index, replace=True)
+            yield codec_tables.add_route(route, family, index, replace=True)
         elif route.dev is None and _reaches(interface, route.via):
-            yield codec.add_route(route, family, None, replace=True)
+            yield codec_tables.add_route(route, family, None, replace=True)
 
 
 def _reaches(interface: Interface, via: str | None) -> bool:

@@ -15,6 +15,7 @@ import struct
 from typing import TYPE_CHECKING, NoReturn
 
 from . import _codec as codec
+from . import _codec_tables as codec_tables
 from . import _nftables as nftables
 from ._fabric import LOOPBACK_INDEX, first_free_index
 from ._netlink import Refusal, RouteSocket, strerror
@@ -139,7 +140,9 @@ def add_vlan_filtering_bridge() -> None:
 
 def add_ipv6_address() -> None:
     """``ip address add fd00::1/64 dev lo``."""
-    _apply(codec.add_address(LOOPBACK_INDEX, ipaddress.ip_interface("fd00::1/64")))
+    _apply(
+        codec_tables.add_address(LOOPBACK_INDEX, ipaddress.ip_interface("fd00::1/64"))
+    )
 
 
 def load_nat() -> None:

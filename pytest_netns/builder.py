@@ -7,6 +7,7 @@ import itertools
 from typing import TYPE_CHECKING, cast
 
 from . import _codec as codec
+from . import _codec_tables as codec_tables
 from . import _nftables as nftables
 from . import _sysctl as sysctl
 from ._ledger import identity
@@ -157,16 +158,16 @@ class Builder:
                 master = fabric.master_index(place, step.master)
                 return codec.set_link(fabric.indexes[place, step.ifname], master=master)
             case AddAddress():
-                return codec.add_address(
+                return codec_tables.add_address(
                     fabric.indexes[place, step.ifname], step.address
                 )
             case AddRoute():
                 dev = step.route.dev
                 device = None if dev is None else fabric.indexes[place, dev]
-                return codec.add_route(step.route, step.family, device)
+                return codec_tables.add_route(step.route, step.family, device)
             case AddNeighbour():
                 device = fabric.indexes[place, step.neighbour.dev]
-                return codec.add_neighbour(step.neighbour, device)
+                return codec_tables.add_neighbour(step.neighbour, device)
 
     def _encode_veth(self, step: AddVeth) -> bytearray:
         fabric = self._fabric

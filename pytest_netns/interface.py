@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import _codec as codec
+from . import _codec_tables as codec_tables
 from ._netlink import Refusal, RouteSocket, attribute
 from .errors import KernelError, UnknownName
 
@@ -212,7 +213,7 @@ def await_addresses(route: RouteSocket, addresses: Sequence[str]) -> None:
 
 def _is_local(route: RouteSocket, address: str) -> bool:
     try:
-        (answer,) = route.query([codec.get_route(address)])
+        (answer,) = route.query([codec_tables.get_route(address)])
     except Refusal as refusal:
         # without IPv6 there is nothing to wait for
         return refusal.number in (errno.EAFNOSUPPORT, errno.EOPNOTSUPP)

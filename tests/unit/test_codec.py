@@ -14,6 +14,7 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from pytest_netns import Bridge, Neighbour, Route
 from pytest_netns import _codec as codec
+from pytest_netns import _codec_tables as codec_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -261,7 +262,7 @@ def test_an_address_is_added_to_its_link(
     text: str, family: int, prefix: int, expected: dict[str, Any]
 ) -> None:
     """IPv4 has a broadcast where there is room for it, IPv6 no duplicate detection."""
-    message = decoded(codec.add_address(4, ip_interface(text)))
+    message = decoded(codec_tables.add_address(4, ip_interface(text)))
 
     assert head(message) == (20, NEW)
     assert (message["family"], message["prefixlen"], message["index"]) == (
@@ -275,8 +276,12 @@ def test_an_address_is_added_to_its_link(
 
 def test_an_address_and_a_route_may_replace_what_is_there() -> None:
     """A link that was down is given back what the kernel took away."""
-    address = decoded(codec.add_address(4, ip_interface("10.0.0.1/24"), replace=True))
-    route = decoded(codec.add_route(Route("10.0.0.0/8", dev="e"), 4, 4, replace=True))
+    address = decoded(
+        codec_tables.add_address(4, ip_interface("10.0.0.1/24"), replace=True)
+    )
+    route = decoded(
+        codec_tables.add_route(Route("10.0.0.0/8", dev="e"), 4, 4, replace=True)
+    )
 
     assert head(address) == (20, REQUEST | CREATE | REPLACE)
     assert head(route) == (24, REQUEST | CREATE | REPLACE)
@@ -348,7 +353,7 @@ def test_a_route_is_added_as_it_was_declared(
     expected: dict[str, Any],
 ) -> None:
     """Without a gateway an IPv4 destination is on the link, as ip-route(8) has it."""
-    message = decoded(codec.add_route(route, family, index))
+    message = decoded(codec_tables.add_route(route, family, index))
 
     assert head(message) == (24, NEW)
     assert {key: message[key] for key in header} == header
@@ -363,7 +368,7 @@ def test_a_neighbour_is_permanent(address: str, family: int) -> None:
     """It is never asked for, and never forgotten."""
     neighbour = Neighbour(address, "02:00:00:00:00:09", dev="e")
 
-    message = decoded(codec.add_neighbour(neighbour, 9))
+    message = decoded(codec_tables.add_neighbour(neighbour, 9))
 
     assert head(message) == (28, NEW)
     assert (message["family"], message["ifindex"], message["state"]) == (
@@ -379,7 +384,7 @@ def test_a_neighbour_is_permanent(address: str, family: int) -> None:
 
 def test_the_route_to_an_ipv6_address_is_asked_for() -> None:
     """Where the kernel would deliver to it."""
-    message = decoded(codec.get_route("fd00::1"))
+    message = decoded(codec_tables.get_route("fd00::1"))
 
     assert head(message) == (26, REQUEST)
     assert (message["family"], message["dst_len"]) == (AF_INET6, 128)
@@ -409,7 +414,9 @@ def test_all_objects_of_a_kind_and_family_are_asked_for(
 
 def test_what_the_kernel_says_is_decoded_by_its_type() -> None:
     """A message of a new address is one of addresses."""
-    address = codec.decode(bytes(codec.add_address(4, ip_interface("10.0.0.1/24"))))
+    address = codec.decode(
+        bytes(codec_tables.add_address(4, ip_interface("10.0.0.1/24")))
+    )
     link = codec.decode(bytes(codec.set_link(9, up=True)))
 
     assert address.get_attr("IFA_LOCAL") == "10.0.0.1"
@@ -430,10 +437,10 @@ FILLED: dict[str, tuple[Callable[..., bytearray], int]] = {
     "sign": (lambda i: codec.set_link(i, alias="ours"), 1),
     "delete": (codec.delete_link, 1),
     "group": (lambda i: codec.set_group(i, 7), 1),
-    "address": (lambda i: codec.add_address(i, ip_interface("fd00::1/64")), 1),
-    "route": (lambda i: codec.add_route(Route("10.0.0.0/8", dev="e"), 4, i), 1),
+    "address": (lambda i: codec_tables.add_address(i, ip_interface("fd00::1/64")), 1),
+    "route": (lambda i: codec_tables.add_route(Route("10.0.0.0/8", dev="e"), 4, i), 1),
     "neighbour": (
-        lambda i: codec.add_neighbour(Neighbour("10.0.0.9", LLADDR, dev="e"), i),
+        lambda i: codec_tables.add_neighbour(Neighbour("10.0.0.9", LLADDR, dev="e"), i),
         1,
     ),
     "get": (codec.get_link, 1),
@@ -515,15 +522,15 @@ def test_an_address_or_metric_is_never_taken_for_a_placeholder() -> None:
     with_device = Route(network, dev="e", metric=metric)
 
     for route, number in ((plain, None), (with_device, 9)):
-        message = decoded(codec.add_route(route, 6, number))
+        message = decoded(codec_tables.add_route(route, 6, number))
         assert message.get_attr("RTA_DST") == network
         assert message.get_attr("RTA_PRIORITY") == metric
         assert message.get_attr("RTA_OIF") == number
-    assert decoded(codec.get_route(network)).get_attr("RTA_DST") == network
-    address = decoded(codec.add_address(4, ip_interface(f"{network}/64")))
+    assert decoded(codec_tables.get_route(network)).get_attr("RTA_DST") == network
+    address = decoded(codec_tables.add_address(4, ip_interface(f"{network}/64")))
     assert (address["index"], address.get_attr("IFA_LOCAL")) == (4, network)
     neighbour = decoded(
-        codec.add_neighbour(Neighbour(network, lookalike(index), dev="e"), 4)
+        codec_tables.add_neighbour(Neighbour(network, lookalike(index), dev="e"), 4)
     )
     assert (neighbour["ifindex"], neighbour.get_attr("NDA_DST")) == (4, network)
     bridge = decoded(codec.add_bridge(5, Bridge("b", lladdr=lookalike(index))))

@@ -43,6 +43,8 @@ LAYERS = (
         "_syscalls",
         "_nsfile",
         "_codec",
+        "_codec_tables",
+        "_templates",
         "_netlink",
         "_sysctl",
         "_offload",
@@ -111,7 +113,7 @@ LAYER_OF = {module: number for number, layer in enumerate(LAYERS) for module in 
 
 #: Who imports what is not for everybody.
 OWNERS = {
-    "pyroute2": {"_codec"},
+    "pyroute2": {"_codec", "_codec_tables"},
     "ctypes": {"_libnftables", "_syscalls", "_watcher_main"},
     "pytest": {"fixtures", "markers", "plugin", "session", "tracebacks"},
     "_pytest": set(),
