@@ -203,7 +203,8 @@ def sweeping_command() -> list[str]:
         f"import sys; sys.path.insert(0, {folder!r}); "
         f"from {__name__} import sweep; sweep()"
     )
-    return [sys.executable, "-I", "-c", program]
+    # isolated and without site: nobody waits longer than need be
+    return [sys.executable, "-I", "-S", "-c", program]
 
 
 def is_left(name: str) -> bool:

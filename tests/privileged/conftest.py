@@ -97,6 +97,15 @@ _LOOK = (
     "tc qdisc",
     "nft list ruleset",
 )
+_EVERY_FEATURE = """
+table inet modules {
+    chain postrouting {
+        type nat hook postrouting priority srcnat
+        masquerade
+    }
+}
+delete table inet modules
+"""
 #: What bridges count, and sysctls that change by themselves.
 _TIMERS = re.compile(r"\w+_timer +[\d.]+")
 _VOLATILE = ("nf_conntrack_count",)
@@ -118,6 +127,8 @@ class Machine:
         #: Somebody else's process: no test may end it.
         self.bystander = self.namespace.popen(["sleep", "3600"])
         self._runs: list[Process] = []
+        # modules that the kernel loads for a feature stay, and bring sysctls
+        self.namespace.nft(_EVERY_FEATURE)
         self.before = self.state()
 
     def write(self, tests: str, name: str = "test_inner") -> None:

@@ -135,7 +135,7 @@ def test_a_killed_run(machine: Machine) -> None:
     killed = time.monotonic()
     run.is_killed()
     machine.eventually(lambda: forwarding(machine) == ["0", "0"], "forwarding to end")
-    assert time.monotonic() - killed < 2
+    assert time.monotonic() - killed < 4  # twice that, for slow machines
     machine.assert_untouched(within=2)
 
 
