@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import socket
 from typing import TYPE_CHECKING
 
 from . import _codec as codec
 from ._host import HostSide
-from ._netlink import Refusal, RouteSocket
+from ._netlink import RouteSocket
 from ._nsfile import NamespaceFile
 
 if TYPE_CHECKING:
@@ -99,7 +98,11 @@ class Fabric:
 
     def is_host(self, place: str) -> bool:
         """Tell whether a place is the namespace of the test process."""
-        return self._host is not None and self._host.name == place
+        return self._host_at(place) is not None
+
+    def _host_at(self, place: str) -> HostSide | None:
+        host = self._host
+        return host if host is not None and host.name == place else None
 
     def join_host(self, step: JoinHost) -> None:
         """Make the test process's own namespace a place; nothing is changed yet.
@@ -184,8 +187,8 @@ class Fabric:
         """Choose an index for a new interface, so that none has to be read back."""
         if switch := self._switch(place):
             index = switch.next_port_index()
-        elif self._host is not None and self.is_host(place):
-            index = self._host.new_index()
+        elif host := self._host_at(place):
+            index = host.new_index()
         else:
             index = self._next_index.get(place) or self._first_free_index(place)
             self._next_index[place] = index + 1
@@ -276,10 +279,7 @@ class Fabric:
 
     def _delete_link(self, place: str, index: int) -> None:
         with self.route_socket(place) as route:
-            try:
-                route.apply([codec.delete_link(index)])
-            except Refusal as refusal:
-                if refusal.number != errno.ENODEV:  # never made, or gone with its peer
-                    raise
-        if self._host is not None and self.is_host(place):
-            self._host.forget(index)
+            # it may be gone with its peer, or was never made
+            route.delete([codec.delete_link(index)])
+        if host := self._host_at(place):
+            host.forget(index)

@@ -9,14 +9,13 @@ be killed, too, interfaces are signed: the next run knows which have no owner.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from typing import TYPE_CHECKING
 
 from . import _codec as codec
 from ._addresses import is_everything, network_of
 from ._ledger import is_left, sweep
-from ._netlink import NETLINK_ROUTE, Refusal, RouteSocket
+from ._netlink import NETLINK_ROUTE, RouteSocket
 from ._nsfile import NamespaceFile, home
 from ._sharing import Sharing
 from .errors import DuplicateName, InvalidAddress
@@ -131,7 +130,8 @@ class HostSide:
                 leaving.callback(self._delete_link, route, index)
 
     def _delete_link(self, route: RouteSocket, index: int) -> None:
-        _delete(route, index)
+        # it may be gone with its peer, or was never made
+        route.delete([codec.delete_link(index)])
         self.forget(index)
 
 
@@ -139,15 +139,7 @@ def _delete_left(route: RouteSocket) -> None:
     """Delete the interfaces that killed runs have left."""
     for link in map(codec.decode, route.dump(codec.dump(codec.RTM_GETLINK))):
         if is_left(link.get_attr("IFLA_IFALIAS") or ""):
-            _delete(route, link["index"])
-
-
-def _delete(route: RouteSocket, index: int) -> None:
-    try:
-        route.apply([codec.delete_link(index)])
-    except Refusal as refusal:
-        if refusal.number != errno.ENODEV:  # never made, or gone with its peer
-            raise
+            route.delete([codec.delete_link(link["index"])])
 
 
 def _routes_in_use(

@@ -7,6 +7,7 @@ acknowledgement (errors are reported in any case), and never waits.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -105,6 +106,18 @@ class RouteSocket:
                 end += 1
             self._apply_chunk(requests[start:end], start)
             start = end
+
+    def delete(self, requests: Sequence[bytearray]) -> None:
+        """Send requests that delete; what is not there any more is no error.
+
+        Raises:
+            Refusal: One of them was refused for another reason.
+        """
+        try:
+            self.apply(requests)
+        except Refusal as refusal:
+            if refusal.number != errno.ENODEV:
+                raise
 
     def _apply_chunk(self, requests: Sequence[bytearray], offset: int) -> None:
         first = self._number(requests)
