@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .records import OVSBridge
+
 if TYPE_CHECKING:
     from ._addresses import InterfaceAddress
-    from .records import Bridge, Host, Namespace, OVSBridge, Veth
+    from .records import Bridge, Host, Namespace, Veth
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,10 @@ class Layout:
     def is_host(self, place: str) -> bool:
         """Tell whether `place` is the namespace of the test process."""
         return self.host is not None and self.host.name == place
+
+    def is_ovs(self, name: str | None) -> bool:
+        """Tell whether `name` is that of a bridge of Open vSwitch."""
+        return isinstance(self.bridges.get(name or ""), OVSBridge)
 
     def interfaces_of(self, namespace: str) -> list[Interface]:
         """Return the interfaces of `namespace`, in order of declaration."""

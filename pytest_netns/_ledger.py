@@ -22,29 +22,26 @@ All functions act on the calling thread's namespace.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
 import re
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import _nftables as nftables
 from . import _sysctl as sysctl
+from ._locks import locked
 from ._ruleset import quoted
 from .errors import KernelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
+    from contextlib import AbstractContextManager
 
 _NAME = re.compile(r"pytest-netns-(\d+)-(\d+)-(\d+)(?:-\d+)?")
 _SET = re.compile(r"\tset (\w+) \{(.*?)\n\t\}", re.DOTALL)
 _ELEMENT = re.compile(r'"([^"]+)"')
-#: How long to wait for another run to do what takes it milliseconds, in seconds.
-_PATIENCE = 10.0
 
 #: Interfaces by the name of the change that was made to them.
 Changes = dict[str, list[str]]
@@ -88,32 +85,15 @@ CHANGES = {
 }
 
 
-@contextlib.contextmanager
-def alone() -> Iterator[None]:
+def alone() -> AbstractContextManager[None]:
     """Keep all other runs in this namespace from looking and changing meanwhile.
 
-    The lock is on the namespace itself: it needs no file, and the kernel lets go
-    of it when its holder dies.
+    The lock is on the namespace itself: it needs no file.
 
     Raises:
         KernelError: Another process holds it for longer than anything takes.
     """
-    fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise KernelError(
-                        errno.EAGAIN, "lock it against other test runs", "host"
-                    ) from error
-                time.sleep(0.001)
-        yield
-    finally:
-        os.close(fd)
+    return locked("/proc/thread-self/ns/net")
 
 
 def identity() -> str:

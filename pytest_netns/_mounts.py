@@ -128,15 +128,16 @@ class Surroundings:
         unshare(CLONE_NEWNS | CLONE_NEWUTS)
         # what we mount stays here; what the machine mounts still arrives
         mount("", "/", "", MS_REC | MS_SLAVE)
+        self._arrange()
+        self._mnt = os.open(_THREAD + "mnt", os.O_RDONLY | os.O_CLOEXEC)
+        self._uts = os.open(_THREAD + "uts", os.O_RDONLY | os.O_CLOEXEC)
+
+    def _arrange(self) -> None:
+        """Change, in the new namespaces, what is different inside."""
         sethostname(self._hostname)
         self._bind_files()
         _mount_sys()
         self._furnish()
-        self._keep()
-
-    def _keep(self) -> None:
-        self._mnt = os.open(_THREAD + "mnt", os.O_RDONLY | os.O_CLOEXEC)
-        self._uts = os.open(_THREAD + "uts", os.O_RDONLY | os.O_CLOEXEC)
 
     def _join(self) -> None:
         # a thread that shares its directory with others may not change mounts
@@ -174,10 +175,8 @@ class HostSurroundings(Surroundings):
     def __init__(self, file: NamespaceFile) -> None:
         super().__init__(file, "", dict)
 
-    def _make(self) -> None:
-        unshare(CLONE_NEWNS | CLONE_NEWUTS)
-        mount("", "/", "", MS_REC | MS_SLAVE)
-        self._keep()
+    def _arrange(self) -> None:
+        """Leave all as it is."""
 
 
 def _make_writable(directory: str) -> None:

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ._locks import locked
 from ._syscalls import MS_BIND, MS_REC, MS_SHARED, detach, mount
 from .errors import KernelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from ._nsfile import NamespaceFile
     from ._watcher import Watcher
@@ -41,11 +42,6 @@ class NameFiles:
         self._watcher = watcher
         #: namespace -> (its path, the watcher's chore)
         self._names: dict[str, tuple[Path, int]] = {}
-
-    def path_of(self, namespace: str) -> Path | None:
-        """Return the file of a namespace's name, or None if it has none."""
-        named = self._names.get(namespace)
-        return named and named[0]
 
     def give(self, files: Mapping[str, NamespaceFile]) -> None:
         """Give a name to those of `files` that have none; ``ip netns attach``.
@@ -93,15 +89,9 @@ class NameFiles:
         _remove_directory()
 
 
-@contextlib.contextmanager
-def _alone() -> Iterator[None]:
+def _alone() -> AbstractContextManager[None]:
     """Let no other run make or remove names meanwhile."""
-    fd = os.open(DIRECTORY.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
+    return locked(str(DIRECTORY.parent))
 
 
 def sweep() -> None:

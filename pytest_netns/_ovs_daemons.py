@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from ._jsonrpc import Connection, Refused
 from ._ovs_place import DIRECTORY, KEPT, PATIENCE, Place
 from ._ovsdb import Database
 from ._processes import await_end
+from ._programs import directory_of, missing_of
 from .errors import MissingTool, SwitchError, WaitTimeout
 from .process import Process
 from .waiting import wait_until
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from .errors import ProcessEnded
 
 _PROGRAMS = ("ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl")
-_SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _SOCKET = f"{DIRECTORY}/db.sock"
 #: Without thirty lines about what a datapath of its can do.
 _CONCISE = ("-vofproto_dpif:console:warn", "-vdpif_netdev:console:warn")
@@ -268,15 +267,13 @@ def check_programs(record: object) -> None:
     Raises:
         MissingTool: It is not; says what is missing, and which package has it.
     """
-    missing = [name for name in _PROGRAMS if shutil.which(name) is None]
+    missing = missing_of(_PROGRAMS)
     if not missing:
         return
     text = (
         f"Open vSwitch is not installed (no {', '.join(missing)}), needed by "
         f"{record!r}; it is the package openvswitch-switch of Debian and Ubuntu"
     )
-    for directory in _SBIN:
-        if all(shutil.which(name, path=directory) for name in missing):
-            text += f"; here it is in {directory}, which is not in PATH"
-            break
+    if directory := directory_of(missing):
+        text += f"; here it is in {directory}, which is not in PATH"
     raise MissingTool(text)

@@ -222,23 +222,19 @@ def _plugging(new: _New) -> Iterator[Step]:
         for end in (cable.a, cable.b)
         if end.master is not None
     ]
-    ovs = [
-        name
-        for name, bridge in new.layout.bridges.items()
-        if isinstance(bridge, OVSBridge)
-    ]
+    is_ovs = new.layout.is_ovs
     yield from _by_place(
         [
             SetMaster(end.place, cable.record, end.ifname, master)
             for cable, end, master in ports
-            if master not in ovs
+            if not is_ovs(master)
         ]
     )
     for bridge in new.bridges:
         if isinstance(bridge, OVSBridge):
             yield AddOVSBridge(bridge.name, bridge, bridge)
     for cable, end, master in ports:
-        if master in ovs:
+        if is_ovs(master):
             yield AddOVSPort(master, cable.record, end.ifname)
 
 
@@ -274,16 +270,12 @@ def _disables_ipv6(namespace: Namespace | None, ifname: str) -> bool:
 
 
 def _offload(new: _New) -> Iterator[Step]:
-    ovs = [
-        name
-        for name, bridge in new.layout.bridges.items()
-        if isinstance(bridge, OVSBridge)
-    ]
+    is_ovs = new.layout.is_ovs
     for cable in new.cables:
         for end, other in ((cable.a, cable.b), (cable.b, cable.a)):
             if isinstance(cable.record, Veth) and not cable.record.offload:
                 yield DisableOffload(end.place, cable.record, end.ifname)
-            elif other.master in ovs:
+            elif is_ovs(other.master):
                 yield DisableChecksums(end.place, cable.record, end.ifname)
 
 

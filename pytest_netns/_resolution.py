@@ -216,8 +216,8 @@ class _Resolver:
 
     def _names(self, place: str) -> dict[str, Record]:
         """Return the interface names that are taken where `place` has its own."""
-        is_ovs = isinstance(self.layout.bridges.get(place), OVSBridge)
-        return self._taken.setdefault(_OVS if is_ovs else place, {})
+        scope = _OVS if self.layout.is_ovs(place) else place
+        return self._taken.setdefault(scope, {})
 
     def _claim(self, place: str, ifname: str, record: Record) -> None:
         taken = self._names(place)

@@ -5,7 +5,6 @@ All of them act on the calling thread alone.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import sys
@@ -81,13 +80,13 @@ def sethostname(name: str) -> None:
         _raise_errno()
 
 
-def has_library(*sonames: str) -> bool:
-    """Tell whether one of these shared libraries is installed; it is loaded then."""
-    for soname in sonames:
-        with contextlib.suppress(OSError):
-            ctypes.CDLL(soname)
-            return True
-    return False
+def has_library(soname: str) -> bool:
+    """Tell whether a shared library is installed; it is loaded then."""
+    try:
+        ctypes.CDLL(soname)
+    except OSError:
+        return False
+    return True
 
 
 def raise_in_thread(thread: int, exception: type[BaseException]) -> None:

@@ -19,13 +19,13 @@ from . import _libnftables as libnftables
 from . import _trials as trials
 from ._findings import Finding, Report, Subject
 from ._genetlink import has_family
+from ._programs import directory_of, missing_of
 from ._syscalls import has_library
 from .privileges import missing_capabilities, user_namespace_obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _VERSION = re.compile(r"\d+(?:\.\d+)+")
 
 
@@ -271,17 +271,16 @@ def _library(library: _Software) -> Finding:
 
 
 def _program(program: _Software) -> Finding:
-    missing = [name for name in program.names if shutil.which(name) is None]
+    missing = missing_of(program.names)
     if not missing:
         path = shutil.which(program.names[0]) or program.names[0]
         version = _version(path, *program.asked) if program.asked else ""
         return program.subject.found(version or path)
     names = ", ".join(missing)
-    for directory in _SBIN:
-        if all(shutil.which(name, path=directory) for name in missing):
-            return program.subject.lacking(
-                f"not in PATH: {names} in {directory}", f'PATH="$PATH:{directory}"'
-            )
+    if directory := directory_of(missing):
+        return program.subject.lacking(
+            f"not in PATH: {names} in {directory}", f'PATH="$PATH:{directory}"'
+        )
     return program.subject.lacking(f"not installed: {names}")
 
 

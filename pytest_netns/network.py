@@ -17,7 +17,7 @@ from .errors import ClosedError, InvalidAddress, NetnsError, TeardownError, Unkn
 from .interface import Interface, index_of
 from .namespace import HostNamespace, NetworkNamespace
 from .openvswitch import OpenVSwitch
-from .records import OVSBridge, split_endpoint
+from .records import split_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,7 +91,7 @@ class Network:
         Raises:
             UnknownName: There is none; says which there are.
         """
-        if isinstance(self._topology.layout.bridges.get(name), OVSBridge):
+        if self._topology.layout.is_ovs(name):
             return cast("NetworkNamespace", self.switch(name))  # for people
         with self._lock:
             if name not in self._live:
@@ -139,9 +139,9 @@ class Network:
             UnknownName: There is none; says which there are.
             ClosedError: The network is closed.
         """
-        bridges = self._topology.layout.bridges
-        if not isinstance(bridges.get(name), OVSBridge):
-            known = [key for key in bridges if isinstance(bridges[key], OVSBridge)]
+        layout = self._topology.layout
+        if not layout.is_ovs(name):
+            known = filter(layout.is_ovs, layout.bridges)
             raise UnknownName.among(
                 name, known, what="bridge of Open vSwitch", where="the network"
             )
@@ -170,9 +170,9 @@ class Network:
             raise UnknownName.among(
                 node, layout.nodes, what="namespace or bridge", where=endpoint
             )
-        bridge = layout.bridges[node]
         # the ports of Open vSwitch are hidden, wherever its device is
-        place = node if isinstance(bridge, OVSBridge) else bridge.namespace or node
+        owner = None if layout.is_ovs(node) else layout.bridges[node].namespace
+        place = owner or node
         file = self._fabric.file_of(place)
         peer = functools.partial(self.peer, place, ifname)
         return Interface(file, ifname, index_of(file, ifname), peer=peer)

@@ -24,24 +24,19 @@ __all__ = ["netns", "netns_manager", "netns_topology"]
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options, each also an ini value."""
     group = parser.getgroup("netns", "network namespaces")
-    group.addoption(
-        "--netns-require",
-        action="store_true",
-        default=False,
-        help="fail, instead of skipping, where networks cannot be built; for CI",
-    )
-    parser.addini(
-        "netns_require", "the same as --netns-require", type="bool", default=False
-    )
-    group.addoption(
-        "--netns-names",
-        action="store_true",
-        default=False,
-        help="name namespaces under /run/netns (pytest-PID-NAME), for `ip netns exec`",
-    )
-    parser.addini(
-        "netns_names", "the same as --netns-names", type="bool", default=False
-    )
+    for flag, text in (
+        (
+            "require",
+            "fail, instead of skipping, where networks cannot be built; for CI",
+        ),
+        (
+            "names",
+            "name namespaces under /run/netns (pytest-PID-NAME), for `ip netns exec`",
+        ),
+    ):
+        group.addoption(f"--netns-{flag}", action="store_true", help=text)
+        same = f"the same as --netns-{flag}"
+        parser.addini(f"netns_{flag}", same, type="bool", default=False)
     group.addoption(
         "--netns-artifacts",
         metavar="DIR",

@@ -36,10 +36,10 @@ class NetnsSession:
     @classmethod
     def from_config(cls, config: pytest.Config) -> NetnsSession:
         """Read the options; the only place where they become arguments."""
-        require = config.getoption("netns_require") or config.getini("netns_require")
-        names = config.getoption("netns_names") or config.getini("netns_names")
         return cls(
-            require=bool(require), names=bool(names), artifacts=_artifacts(config)
+            require=_is_set(config, "netns_require"),
+            names=_is_set(config, "netns_names"),
+            artifacts=_artifacts(config),
         )
 
     def start(self) -> NetworkManager:
@@ -105,6 +105,11 @@ class NetnsSession:
                 go_home("of the test")
             except NamespaceRestoreError as error:
                 pytest.exit(f"pytest-netns: {error}; no further test can be trusted")
+
+
+def _is_set(config: pytest.Config, flag: str) -> bool:
+    """Tell whether a flag is set, on the command line or in the ini-file."""
+    return bool(config.getoption(flag) or config.getini(flag))
 
 
 def _artifacts(config: pytest.Config) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_netns import MissingFeature, doctor
+from pytest_netns import MissingFeature, _programs, doctor
 from pytest_netns._findings import Finding, Report, Subject
 from pytest_netns._netlink import Refusal
 from pytest_netns._trials import _reason
@@ -184,7 +184,7 @@ def test_a_program_is_off_the_path(
 ) -> None:
     """Ordinary users of Debian do not have the folders of administrators there."""
     monkeypatch.setenv("PATH", "/nonexistent")
-    monkeypatch.setattr(doctor, "_SBIN", ("/nonexistent", str(tmp_path)))
+    monkeypatch.setattr(_programs, "_SBIN", ("/nonexistent", str(tmp_path)))
     for name in PROGRAM.names:
         make_program(tmp_path / name, "echo 1.0")
 

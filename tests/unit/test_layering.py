@@ -53,6 +53,8 @@ LAYERS = (
         "_genetlink",
         "privileges",
         "_processes",
+        "_programs",
+        "_locks",
     },
     {
         "_declared",
