@@ -176,7 +176,7 @@ class TestInterruption:
                 with contextlib.suppress(Interruption):
                     interrupting(0.0005 * (turn + 1))
                     network.add(Namespace(name), Veth(name, "OVS-1"))
-                interrupting(0)
+                    interrupting(0)  # may itself be what is interrupted
                 shown = network.switch("OVS-1").vsctl("list-ports OVS-1").split()
                 assert len(shown) == len(network)
                 assert network["ns1"].ping("ns2")
