@@ -16,13 +16,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .capture import PacketCapture
     from .entries import Neighbour, Route
     from .errors import (
+        CaptureError,
         ClosedError,
         CommandError,
         CommandTimeout,
         DuplicateName,
+        InconclusiveError,
         InvalidAddress,
+        InvalidFilter,
         InvalidName,
         KernelError,
         MissingFeature,
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
         UnsupportedError,
         WaitTimeout,
     )
+    from .flow import Arrow, Flow
     from .interface import Interface, Statistics
     from .manager import NetworkManager, build
     from .namespace import NetworkNamespace
@@ -55,13 +60,17 @@ if TYPE_CHECKING:
     from .topology import Topology
 
 _HOMES = {
+    "capture": ("PacketCapture",),
     "entries": ("Neighbour", "Route"),
     "errors": (
+        "CaptureError",
         "ClosedError",
         "CommandError",
         "CommandTimeout",
         "DuplicateName",
+        "InconclusiveError",
         "InvalidAddress",
+        "InvalidFilter",
         "InvalidName",
         "KernelError",
         "MissingFeature",
@@ -80,6 +89,7 @@ _HOMES = {
         "UnsupportedError",
         "WaitTimeout",
     ),
+    "flow": ("Arrow", "Flow"),
     "interface": ("Interface", "Statistics"),
     "manager": ("NetworkManager", "build"),
     "namespace": ("NetworkNamespace",),
@@ -96,15 +106,20 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: RUF022  # as sorted() does it
+    "Arrow",
     "Bridge",
+    "CaptureError",
     "ClosedError",
     "CommandError",
     "CommandTimeout",
     "DNAT",
     "DuplicateName",
+    "Flow",
     "Host",
+    "InconclusiveError",
     "Interface",
     "InvalidAddress",
+    "InvalidFilter",
     "InvalidName",
     "KernelError",
     "Masquerade",
@@ -122,6 +137,7 @@ __all__ = [  # noqa: RUF022  # as sorted() does it
     "NoTerminal",
     "OVSBridge",
     "OpenVSwitch",
+    "PacketCapture",
     "PingResult",
     "PrivilegeError",
     "Process",

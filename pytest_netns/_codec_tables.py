@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import socket
 from typing import TYPE_CHECKING
 
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 RTM_NEWADDR, RTM_NEWROUTE, RTM_GETROUTE, RTM_NEWNEIGH = 20, 24, 26, 28
 _IFA_F_NODAD = 0x02
 _NUD_PERMANENT = 0x80
+_NTF_USE = 0x01
 _RT_TABLE_MAIN = 254
 _RTPROT_STATIC = 4
 _RTN_UNICAST = 1
@@ -109,21 +109,31 @@ def _route(
     )
 
 
+def get_route(
+    address: str, *, source: str | None = None, index: int | None = None
+) -> bytearray:
+    """``ip route get ADDRESS [from SOURCE] [oif INDEX]``."""
+    template = _get_route(address, source, has_device=index is not None)
+    return template.fill({INDEX: index or 0})
+
+
 @functools.lru_cache(maxsize=1024)
-def _get_route(address: str) -> Template:
+def _get_route(address: str, source: str | None, *, has_device: bool) -> Template:
+    version = 6 if ":" in address else 4
+    bits = 128 if version == 6 else 32
     return encode(
         rtmsg(),
         RTM_GETROUTE,
         REQUEST,
-        present(RTA_DST=address),
-        family=socket.AF_INET6,
-        dst_len=128,
+        present(
+            RTA_OIF=INDEX if has_device else None,  # before what may look like it
+            RTA_DST=address,
+            RTA_SRC=source,
+        ),
+        family=FAMILIES[version],
+        dst_len=bits,
+        src_len=0 if source is None else bits,
     )
-
-
-def get_route(address: str) -> bytearray:
-    """``ip -6 route get ADDRESS``."""
-    return _get_route(address).fill({})
 
 
 def add_neighbour(
@@ -143,4 +153,22 @@ def _neighbour(neighbour: Neighbour, *, replace: bool) -> Template:
         family=FAMILIES[6 if ":" in neighbour.address else 4],
         ifindex=INDEX,
         state=_NUD_PERMANENT,
+    )
+
+
+def use_neighbour(address: str, index: int) -> bytearray:
+    """``ip neighbour replace ADDRESS dev INDEX use nud none``: have the kernel ask."""
+    return _use_neighbour(address).fill({INDEX: index})
+
+
+@functools.lru_cache(maxsize=1024)
+def _use_neighbour(address: str) -> Template:
+    return encode(
+        ndmsg(),
+        RTM_NEWNEIGH,
+        REPLACE,
+        present(NDA_DST=address),
+        family=FAMILIES[6 if ":" in address else 4],
+        ifindex=INDEX,
+        flags=_NTF_USE,
     )

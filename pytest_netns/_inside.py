@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ._addresses import Address
     from ._mounts import Surroundings
     from ._nsfile import NamespaceFile, Visit
+    from ._scapy import Packet
+    from .capture import PacketCapture
 
 T = TypeVar("T")
 
@@ -36,6 +38,16 @@ class Home(Protocol):
 
     def peer(self, place: str, ifname: str) -> tuple[NamespaceFile, int] | None:
         """Return namespace and index of the other end of a declared cable."""
+
+    def capture(
+        self,
+        *endpoints: str,
+        bpf_filter: str | Callable[[Packet], object] | None = None,
+        noise: bool = True,
+        snaplen: int = 262_144,
+        positive_control: bool = False,
+    ) -> PacketCapture:
+        """Return a capture of these interfaces, or of all that a namespace has."""
 
     def expect_processes(self, file: NamespaceFile) -> None:
         """Be told, once, that processes may be inside from now on."""

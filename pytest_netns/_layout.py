@@ -85,6 +85,12 @@ class Layout:
         """Tell whether `name` is that of a bridge of Open vSwitch."""
         return isinstance(self.bridges.get(name or ""), OVSBridge)
 
+    def place_of(self, node: str) -> str:
+        """Return the place of a machine's interfaces, or of a bridge's ports."""
+        if node in self.machines or self.is_ovs(node):
+            return node  # the ports of Open vSwitch are hidden, wherever its device is
+        return self.bridges[node].namespace or node
+
     def interfaces_of(self, namespace: str) -> list[Interface]:
         """Return the interfaces of `namespace`, in order of declaration."""
         return list(self.interfaces.get(namespace, {}).values())

@@ -7,6 +7,7 @@ acknowledgement (errors are reported in any case), and never waits.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -195,6 +196,36 @@ class RouteSocket:
     def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
         """Yield (type, flags, sequence number, message) of one datagram."""
         yield from split_messages(self._socket.recv(_LARGEST_DATAGRAM))
+
+
+class Announcements:
+    """What the kernel tells of changes in the namespace where this is made.
+
+    Args:
+        groups: Which changes: a mask of RTMGRP_*.
+    """
+
+    def __init__(self, groups: int) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE)
+        self._socket.bind((0, groups))
+
+    def __enter__(self) -> Announcements:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._socket.close()
+
+    def await_some(self, timeout: float) -> Iterator[bytes]:
+        """Yield what comes first within `timeout` seconds; nothing, if nothing does."""
+        self._socket.settimeout(max(timeout, 1e-6))
+        with contextlib.suppress(TimeoutError):
+            data = self._socket.recv(_LARGEST_DATAGRAM)
+            yield from (message for _, _, _, message in split_messages(data))
 
 
 def split_messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:

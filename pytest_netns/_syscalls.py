@@ -1,4 +1,4 @@
-"""The system calls that Python lacks before 3.12: the only user of ctypes for them.
+"""The system calls that Python lacks, or has in another form; by ctypes.
 
 All of them act on the calling thread alone.
 """
@@ -26,6 +26,11 @@ MS_SLAVE = 0x80000
 MS_SHARED = 0x100000
 MNT_DETACH = 2
 
+# include/uapi/asm-generic/mman-common.h
+_PROT_READ = 0x1
+_PROT_WRITE = 0x2
+_MAP_SHARED = 0x01
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (
     ctypes.c_char_p,
@@ -36,6 +41,24 @@ _libc.mount.argtypes = (
 )
 _libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
 _libc.sethostname.argtypes = (ctypes.c_char_p, ctypes.c_size_t)
+_libc.setsockopt.argtypes = (
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_char_p,
+    ctypes.c_uint32,
+)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = (
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_long,
+)
+_libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_libc.bind.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32)
 
 if sys.version_info >= (3, 12):
     setns = os.setns
@@ -78,6 +101,45 @@ def sethostname(name: str) -> None:
     raw = name.encode()
     if _libc.sethostname(raw, len(raw)):
         _raise_errno()
+
+
+def setsockopt(fd: int, level: int, option: int, value: bytes) -> None:
+    """Set an option of a socket, and let other threads work meanwhile (setsockopt(2)).
+
+    The standard library's holds the interpreter's lock, also for the milliseconds
+    that some options take.
+    """
+    if _libc.setsockopt(fd, level, option, value, len(value)):
+        _raise_errno()
+
+
+def bind(fd: int, address: bytes) -> None:
+    """Give a socket an address, in the kernel's form (bind(2))."""
+    if _libc.bind(fd, address, len(address)):
+        _raise_errno()
+
+
+class SharedMemory:
+    """Memory that is shared with the kernel (mmap(2)); holds no descriptor.
+
+    The standard library's keeps a duplicate of the descriptor, which nobody knows.
+    """
+
+    def __init__(self, fd: int, size: int) -> None:
+        address = _libc.mmap(None, size, _PROT_READ | _PROT_WRITE, _MAP_SHARED, fd, 0)
+        if address == ctypes.c_void_p(-1).value:
+            _raise_errno()
+        self._address = address
+        self._size = size
+        array = (ctypes.c_char * size).from_address(address)
+        self.view: memoryview[int] = memoryview(array).cast("B")
+
+    def close(self) -> None:
+        """Give it back (munmap(2)); again is harmless."""
+        if self._address:
+            self.view.release()
+            _libc.munmap(self._address, self._size)
+            self._address = 0
 
 
 def has_library(soname: str) -> bool:

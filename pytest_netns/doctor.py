@@ -19,6 +19,7 @@ from . import _libnftables as libnftables
 from . import _trials as trials
 from ._findings import Finding, Report, Subject
 from ._genetlink import has_family
+from ._libpcap import SONAMES as LIBPCAP_SONAMES
 from ._programs import directory_of, missing_of
 from ._syscalls import has_library
 from .privileges import missing_capabilities, user_namespace_obstacle
@@ -215,7 +216,7 @@ _BY_HAND = "looking at captures by hand"
 _LIBRARIES = (
     _Software(
         Subject("libpcap", "bpf_filter= of captures", _install("libpcap0.8")),
-        ("libpcap.so.0.8", "libpcap.so.1"),
+        LIBPCAP_SONAMES,
     ),
     _Software(
         Subject("libiperf", "netns_iperf3", _install("libiperf0")), ("libiperf.so.0",)

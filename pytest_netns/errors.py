@@ -23,7 +23,10 @@
     ├── WaitTimeout (TimeoutError)
     ├── ProcessEnded                      a background process ended by itself
     ├── NoTerminal                        a shell for people, and there are none
-    └── SwitchError                       Open vSwitch failed; shows its log
+    ├── SwitchError                       Open vSwitch failed; shows its log
+    ├── InvalidFilter (ValueError)        libpcap refuses a filter; shows what it says
+    └── CaptureError (AssertionError)     packets were not seen, or were; shows which
+        └── InconclusiveError             the capture cannot know
 """
 
 from __future__ import annotations
@@ -378,6 +381,32 @@ class SwitchError(NetnsError):
         if self.record is not None:
             text += f"\n  declared by {self.record}"
         return text + _shown("log of its daemons", self.log)
+
+
+class InvalidFilter(NetnsError, ValueError):
+    """libpcap does not understand a filter.
+
+    Args:
+        text: The filter.
+        reason: What libpcap says.
+    """
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(text, reason)
+        self.text = text
+        self.reason = reason
+
+    def __str__(self) -> str:
+        """Show the filter and what libpcap says."""
+        return f"not a filter (see pcap-filter(7)): {self.text!r}: {self.reason}"
+
+
+class CaptureError(NetnsError, AssertionError):
+    """An assertion about captured packets has failed; the message shows them."""
+
+
+class InconclusiveError(CaptureError):
+    """Packets were not seen, but the capture might have missed them."""
 
 
 def _join(command: Sequence[str]) -> str:

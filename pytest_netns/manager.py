@@ -11,6 +11,7 @@ from ._namefiles import NameFiles
 from ._nsfile import home
 from ._ovs_pool import OVSPool
 from ._plan import plan
+from ._queue import Stamps
 from ._signals import deferred_signals
 from ._switches import Switches
 from ._watcher import Watcher
@@ -39,14 +40,23 @@ class NetworkManager:
     Args:
         names: Whether every namespace gets a name under ``/run/netns``.
         artifacts: The directory where logs are kept; None keeps none.
+        records: Whether to capture all that passes, for who may want it later.
     """
 
-    def __init__(self, *, names: bool = False, artifacts: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        names: bool = False,
+        artifacts: str | None = None,
+        records: bool = False,
+    ) -> None:
         self._names = names
+        self._records = records
         home()  # as seen from the thread that makes the manager
         self._switches = Switches()
         self._fresh = FreshIndex()
         self._watcher = Watcher()
+        self._stamps = Stamps()
         self._ovs = OVSPool(self._watcher, artifacts)
         self._networks: list[Network] = []
         self._one_at_a_time = threading.Lock()
@@ -78,7 +88,14 @@ class NetworkManager:
             self._networks.append(network)
             return network
 
-        return self._build(fabric, topology.steps, register, Network.close)
+        network = self._build(fabric, topology.steps, register, Network.close)
+        if self._records:
+            try:
+                network.record()
+            except BaseException:
+                network.close()
+                raise
+        return network
 
     def extend(
         self,
@@ -150,6 +167,7 @@ class NetworkManager:
                 network.close()
         finally:
             self._undisturbed(self._let_go)
+            self._stamps.close()
             self._watcher.close()
 
     def _let_go(self) -> None:

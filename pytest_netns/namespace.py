@@ -13,8 +13,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from . import waiting
+from ._captures import Captures
 from ._commands import Commands
 from ._nsfile import NamespaceFile
+from ._packets import Packets
 from ._processes import processes_in
 from ._signals import deferred_signals
 from ._sockets import Sockets
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class NetworkNamespace(Commands, Sockets, Views):
+class NetworkNamespace(Captures, Commands, Packets, Sockets, Views):
     """A machine of the test; made by `Network`, never by hand.
 
     Attributes:
@@ -169,9 +171,14 @@ class NetworkNamespace(Commands, Sockets, Views):
         """List the sockets that `socket` gave out and that somebody has."""
         return list(self._sockets)
 
+    def end_sending(self) -> None:
+        """Begin to close what it sends packets through, without waiting for it."""
+        self._packet_sockets.begin_closing()
+
     def close_surroundings(self) -> None:
-        """Let go of its mount and UTS namespaces."""
+        """Let go of its mount and UTS namespaces, and wait for what is being closed."""
         self._surroundings.close()
+        self._packet_sockets.close()
 
 
 class HostNamespace(NetworkNamespace):

@@ -12,7 +12,7 @@ import pytest
 
 from .fixtures import netns, netns_manager, netns_topology
 from .markers import DESCRIPTION, MARKER, errors_at_collection, refuse
-from .session import SESSION, NetnsSession, raise_failure
+from .session import CAPTURE, SESSION, NetnsSession, raise_failure
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -40,13 +40,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--netns-artifacts",
         metavar="DIR",
-        help="keep logs there: those of Open vSwitch's daemons, and their database",
+        help="keep there what helps to understand a failed test: the packets of its "
+        "captures, and the logs of Open vSwitch's daemons",
     )
     parser.addini(
         "netns_artifacts",
         "the same as --netns-artifacts; relative to the ini-file's directory",
         default="",
     )
+    group.addoption(
+        "--netns-capture",
+        choices=CAPTURE,
+        help="capture on every interface of every network, and keep the packets of "
+        "failed tests, of all, or of none, in the directory of --netns-artifacts",
+    )
+    parser.addini("netns_capture", "the same as --netns-capture", default="none")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -65,6 +73,12 @@ def pytest_collection_modifyitems(
     for item in items:
         if item.get_closest_marker(MARKER) and isinstance(item, pytest.Function):
             item.fixturenames[:] = _with_netns(item.fixturenames)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin to note what belongs to this test."""
+    item.config.stash[SESSION].begin_test()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -86,12 +100,18 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """Show the network and the output of its processes with a failed test."""
-    if call.excinfo is None:
-        return
-    if not item.config.getoption("fulltrace"):
+    session = item.config.stash[SESSION]
+    session.note_networks()
+    has_failed = call.excinfo is not None and not call.excinfo.errisinstance(
+        pytest.skip.Exception
+    )
+    if call.excinfo is not None and not item.config.getoption("fulltrace"):
         call.excinfo = without_package_frames(call.excinfo)
-    if not call.excinfo.errisinstance(pytest.skip.Exception):
-        for title, text in item.config.stash[SESSION].sections():
+    sections = session.sections() if has_failed else []
+    if has_failed or (session.capture == "all" and call.when == "teardown"):
+        sections.append(("packets", session.keep_packets(item.nodeid)))
+    for title, text in sections:
+        if text:
             item.add_report_section(call.when, f"netns {title}", text)
 
 

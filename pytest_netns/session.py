@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from .manager import NetworkManager
     from .network import Network
 
+#: Of which tests packets are kept that nobody asked for.
+CAPTURE = ("failed", "all", "none")
 #: Where a pytest configuration has its session.
 SESSION = pytest.StashKey["NetnsSession"]()
 
@@ -22,24 +25,40 @@ class NetnsSession:
     Args:
         require: Whether what would be a skip is a failure.
         names: Whether namespaces get names under ``/run/netns``.
-        artifacts: The directory where logs are kept; None keeps none.
+        artifacts: The directory where logs and packets are kept; None keeps none.
+        capture: Of which tests all packets are kept: "failed", "all" or "none".
     """
 
     def __init__(
-        self, *, require: bool, names: bool = False, artifacts: str | None = None
+        self,
+        *,
+        require: bool,
+        names: bool = False,
+        artifacts: str | None = None,
+        capture: str = "none",
     ) -> None:
         self.require = require
         self.names = names
         self.artifacts = artifacts
+        self.capture = capture
+        #: The networks that the current test has had, and when it began.
+        self._networks: list[Network] = []
+        self._began = 0
         self.manager: NetworkManager | None = None
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> NetnsSession:
-        """Read the options; the only place where they become arguments."""
+        """Read the options; the only place where they become arguments.
+
+        Raises:
+            pytest.UsageError: They do not fit together.
+        """
+        artifacts = _artifacts(config)
         return cls(
             require=_is_set(config, "netns_require"),
             names=_is_set(config, "netns_names"),
-            artifacts=_artifacts(config),
+            artifacts=artifacts,
+            capture=_capture(config, artifacts),
         )
 
     def start(self) -> NetworkManager:
@@ -52,7 +71,11 @@ class NetnsSession:
         from .privileges import check_privileges
 
         check_privileges()
-        self.manager = NetworkManager(names=self.names, artifacts=self.artifacts)
+        self.manager = NetworkManager(
+            names=self.names,
+            artifacts=self.artifacts,
+            records=self.capture != "none",
+        )
         return self.manager
 
     def stop(self) -> None:
@@ -77,6 +100,28 @@ class NetnsSession:
         """Return (title, text) of all that helps to understand a failed test."""
         networks = self.manager.networks if self.manager else []
         return [section for network in networks for section in _sections(network)]
+
+    def begin_test(self) -> None:
+        """Forget the networks of the test before."""
+        self._networks = []
+        self._began = time.time_ns()
+
+    def note_networks(self) -> None:
+        """Keep in mind what networks there are: at the end they are closed."""
+        if self.artifacts is not None and self.manager is not None:
+            known = set(map(id, self._networks))
+            self._networks += [
+                one for one in self.manager.networks if id(one) not in known
+            ]
+
+    def keep_packets(self, test: str) -> str:
+        """Write the packets of the current test; return what was written, in lines."""
+        if self.artifacts is None or not self._networks:
+            return ""
+        from ._artifacts import directory_for, save_packets
+
+        directory = directory_for(self.artifacts, test)
+        return "\n".join(save_packets(self._networks, directory, self._began))
 
     def main_thread_is_home(self) -> bool:
         """Whether the main thread is where pytest was started."""
@@ -110,6 +155,23 @@ class NetnsSession:
 def _is_set(config: pytest.Config, flag: str) -> bool:
     """Tell whether a flag is set, on the command line or in the ini-file."""
     return bool(config.getoption(flag) or config.getini(flag))
+
+
+def _capture(config: pytest.Config, artifacts: str | None) -> str:
+    """Return the value of `--netns-capture`.
+
+    Raises:
+        pytest.UsageError: It is none that there is, or there is nowhere to write.
+    """
+    value = str(config.getoption("netns_capture") or config.getini("netns_capture"))
+    if value not in CAPTURE:
+        choices = ", ".join(CAPTURE)
+        raise pytest.UsageError(f"netns_capture is {value!r}, and not one of {choices}")
+    if value != "none" and artifacts is None:
+        raise pytest.UsageError(
+            f"--netns-capture={value} needs --netns-artifacts=DIR, to write packets to"
+        )
+    return value
 
 
 def _artifacts(config: pytest.Config) -> str | None:

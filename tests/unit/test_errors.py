@@ -12,11 +12,14 @@ import pytest
 from pytest_netns import errors
 from pytest_netns.errors import (
     SHOWN_OUTPUT,
+    CaptureError,
     ClosedError,
     CommandError,
     CommandTimeout,
     DuplicateName,
+    InconclusiveError,
     InvalidAddress,
+    InvalidFilter,
     InvalidName,
     KernelError,
     MissingFeature,
@@ -68,6 +71,9 @@ EVERY_ERROR = [
     ProcessEnded("server", "left", ["server", "-x"], "ended with exit code 1", "oops"),
     SwitchError("make bridge 'OVS-1'", "no such device", Bridge("OVS-1"), "log"),
     NoTerminal("no terminal"),
+    InvalidFilter("udp and and", "syntax error"),
+    CaptureError("no packet matches"),
+    InconclusiveError("3 packets were dropped"),
 ]
 every_error = pytest.mark.parametrize(
     "error", EVERY_ERROR, ids=lambda e: type(e).__name__

@@ -1,0 +1,73 @@
+"""What a test leaves behind for people: its packets, as files."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import partial
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from .capture import PacketCapture
+    from .network import Network
+
+_UNWANTED = re.compile(r"[^\w.=-]+", re.ASCII)
+#: File systems take 255 bytes; a name of a test may be longer.
+_LONGEST = 150
+
+
+def directory_for(artifacts: str, test: str) -> str:
+    """Return the directory of a test, by its pytest node id."""
+    return os.path.join(artifacts, _file_name(test))
+
+
+def save_packets(
+    networks: Iterable[Network], directory: str, since: int
+) -> Iterator[str]:
+    """Write the packets of networks, and of their captures, as pcapng files.
+
+    Args:
+        networks: The networks of a test.
+        directory: Where to; made if there is something to write.
+        since: When the test began, in nanoseconds since the epoch: a network may
+            have been there before.
+
+    Yields:
+        A line for each file, also for those that could not be written.
+    """
+    for number, network in enumerate(networks, 1):
+        infix = f"-{number}" if number > 1 else ""
+        if (recording := network.recording) is not None:
+            path = os.path.join(directory, f"network{infix}.pcapng")
+            yield _saved(path, partial(recording.save, since=since))
+        begun = [capture for capture in network.captures if capture.has_begun]
+        for index, capture in enumerate(begun, 1):
+            name = _file_name(f"capture{infix}-{index}-{capture.place}")
+            path = os.path.join(directory, f"{name}.pcapng")
+            yield _saved(path, partial(_save, capture))
+
+
+def _save(capture: PacketCapture, path: str) -> int:
+    capture.save(path)
+    return len(capture)
+
+
+def _saved(path: str, save: Callable[[str], int]) -> str:
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        count = save(path)
+    except OSError as error:  # the test's own failure is what counts
+        return f"{path}: cannot be written: {error.strerror}"
+    return f"{path}: {count} packet{'' if count == 1 else 's'}"
+
+
+def _file_name(text: str) -> str:
+    """Return a name that any file system takes, another one for each text."""
+    name = _UNWANTED.sub("-", text).strip("-.")
+    if len(name) <= _LONGEST:
+        return name
+    digest = blake2b(text.encode(errors="replace"), digest_size=4).hexdigest()
+    return f"{name[:_LONGEST]}-{digest}"

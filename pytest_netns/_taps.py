@@ -1,0 +1,246 @@
+"""All taps of a capture, and the thread that empties them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from ._links import links_of
+from ._nsfile import go_home, is_home
+from ._tap import Tap
+from ._tpacket import ETHERNET_TYPES
+from .errors import ClosedError, KernelError, UnknownName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from ._blocks import Store
+    from ._spot import Spot
+    from ._tap import Settings
+
+#: How long the kernel may take to hand over what it holds, in seconds.
+_PATIENCE = 2.0
+#: How often queues are emptied, in milliseconds. Whoever waits for packets does it as
+#: well, so nobody has to wake up for each of them.
+_INTERVAL = 10
+
+
+def taps_of(spot: Spot, *, is_filtered: bool) -> Iterator[Tap]:
+    """Yield a tap for each interface of a spot, or one for all of them.
+
+    Raises:
+        UnknownName: There is no such interface; says which there are.
+    """
+    links = links_of(spot.file)
+    by_name = {link.name: link for link in links.values()}
+    if spot.ifnames is None:
+        is_uniform = all(link.hatype in ETHERNET_TYPES for link in links.values())
+        # one program cannot be right for headers of several kinds
+        if is_uniform or not is_filtered:
+            yield Tap(spot, links)
+            return
+    for name in dict.fromkeys(by_name if spot.ifnames is None else spot.ifnames):
+        if name not in by_name:
+            raise UnknownName.among(
+                name, by_name, what="interface", where=f"namespace {spot.place!r}"
+            )
+        link = by_name[name]
+        yield Tap(spot, {link.ifindex: link}, link)
+
+
+def open_all(taps: Sequence[Tap], settings: Settings) -> None:
+    """Open all taps, or none.
+
+    Raises:
+        InvalidFilter: libpcap does not understand the filter.
+        KernelError: The kernel refuses.
+    """
+    with contextlib.ExitStack() as undo:
+        for tap in taps:
+            undo.callback(tap.close)
+            tap.open(settings)
+        undo.pop_all()
+
+
+class Reader:
+    """Empties taps, on a thread of its own or whenever somebody wants to know.
+
+    Attributes:
+        has_ended: Whether nothing more will come.
+    """
+
+    def __init__(self, taps: Sequence[Tap], store: Store) -> None:
+        self._taps = taps
+        self._store = store
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._thread = threading.Thread(
+            target=self._work, name="pytest-netns capture", daemon=True
+        )
+        self._lock = threading.RLock()
+        self.has_ended = False
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def _work(self) -> None:
+        if not is_home():
+            go_home("of a capture's thread")  # it was born where its starter was
+        try:
+            while not self.has_ended:
+                self._work_once()
+        finally:
+            with self._lock:
+                self.has_ended = True  # from here on nobody touches a tap
+            # closing takes the kernel long; nobody has to wait for it
+            for tap in self._taps:
+                tap.close()
+            os.close(self._wake)
+
+    def _work_once(self) -> None:
+        # a queue is readable for each packet, a ring once for many
+        rings = [tap for tap in self._taps if tap.has_ring]
+        has_queues = len(rings) < len(self._taps)
+        _await_any([*rings, self._wake], _INTERVAL if has_queues else None)
+        self.empty()
+        for tap in self._taps:
+            if tap.needs_ring:
+                self._change_to_ring(tap)
+
+    def _change_to_ring(self, tap: Tap) -> None:
+        try:
+            ring = tap.make_ring()
+        except (KernelError, ClosedError):  # no memory for it: the queue has to do
+            tap.renounce_ring()
+            return
+        self.empty()  # what has come meanwhile
+        with self._lock:
+            if not self.has_ended and not tap.is_stopped:
+                try:
+                    self._keep(tap, tap.change_to(ring))
+                    return
+                except OSError:  # the interface is gone: there is nothing to see
+                    tap.renounce_ring()
+        ring.close()
+
+    def empty(self) -> None:
+        """Take what is there.
+
+        By turns: while a long queue is emptied, no ring may run full.
+        """
+        with self._lock:
+            if self.has_ended:
+                return  # the taps are being closed
+            have_more = True
+            while have_more:
+                rounds = [self._take_some(tap) for tap in self._taps]
+                have_more = any(rounds)
+            for tap in self._taps:
+                tap.note_error()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come: it has ended, or no interface is left."""
+        is_gone = [tap.is_gone for tap in self._taps]
+        return self.has_ended or (bool(is_gone) and all(is_gone))
+
+    def _take_some(self, tap: Tap) -> bool:
+        """Take all of a ring, or some of a queue; tell whether that may have more."""
+        if tap.has_ring:
+            self._keep(tap, tap.take())
+            return False
+        block = next(tap.take(), None)
+        if block is not None:
+            self._keep(tap, [block])
+        return block is not None
+
+    def _keep(self, tap: Tap, blocks: Iterable[bytes]) -> None:
+        number = self._taps.index(tap)
+        for block in blocks:
+            self._store.add(number, block)
+
+    def await_more(
+        self, extent: tuple[int, ...], deadline: float | None
+    ) -> tuple[int, ...]:
+        """Wait until the store has more than `extent`, or nothing more will come.
+
+        Args:
+            extent: What is known.
+            deadline: The end of patience, on the monotonic clock; None is never.
+        """
+        while True:
+            is_over = self.is_over
+            self.empty()
+            now = time.monotonic()
+            if (
+                self._store.extent != extent
+                or is_over
+                or (deadline is not None and now >= deadline)
+            ):
+                return self._store.extent
+            # not for long: a tap may change to a ring meanwhile
+            remaining = _INTERVAL if deadline is None else (deadline - now) * 1000
+            _await_any([*self._taps, self._wake], min(remaining, _INTERVAL))
+
+    def settle(self) -> None:
+        """Wait until all that has passed by now is taken: some milliseconds at most."""
+        with self._lock:
+            # what was handed over and not taken yet comes first: the rest of what
+            # has passed is in the block behind it
+            self.empty()
+            held = self._held()
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            with self._lock:
+                now = self._held()
+            held = {tap: block for tap, block in held.items() if now.get(tap) == block}
+            if not held:
+                return
+            _await_any([*held], 1)
+            self.empty()
+        for tap in held:
+            tap.interruptions.append(f"{tap.name}: the kernel kept packets back")
+
+    def _held(self) -> dict[Tap, tuple[int, int]]:
+        """Return which blocks the kernel still holds back."""
+        if self.has_ended:
+            return {}  # whoever has ended it has settled it
+        blocks = ((tap, tap.held) for tap in self._taps)
+        return {tap: block for tap, block in blocks if block is not None}
+
+    def stop(self) -> None:
+        """Let nothing more in, take what is there, and have the thread close all."""
+        try:
+            with self._lock:
+                for tap in self._taps:
+                    tap.stop()
+            self.settle()
+            self.count()
+        finally:
+            with self._lock:
+                self.has_ended = True
+                os.eventfd_write(self._wake, 1)
+
+    def count(self) -> None:
+        """Ask the kernel what it has counted."""
+        with self._lock:
+            for tap in self._taps if not self.has_ended else ():
+                tap.count()
+
+    @property
+    def descriptors(self) -> list[int]:
+        """The descriptors that are not closed yet."""
+        return [fd for tap in self._taps for fd in tap.descriptors]
+
+
+def _await_any(sources: Sequence[Tap | int], milliseconds: float | None) -> None:
+    poll = select.poll()  # select() takes no descriptor above 1023
+    for source in sources:
+        fd = source if isinstance(source, int) else source.fileno()
+        if fd >= 0:
+            poll.register(fd, select.POLLIN)
+    poll.poll(milliseconds)
