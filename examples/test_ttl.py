@@ -5,6 +5,8 @@ left eth0 10.0.1.1 ─── 10.0.1.2 west  router  east 10.0.2.2 ─── 10.0
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from scapy.layers.inet import ICMP, IP
 
@@ -22,16 +24,17 @@ pytestmark = pytest.mark.netns(
 WAY = ("left:eth0", "router:west", "router:east", "right:eth0")
 
 
+def step(packet: Any) -> tuple[str, str, int, int]:
+    """Return where a packet was seen, in which direction, its type and its TTL."""
+    return packet.sniffed_on, packet.direction, packet[ICMP].type, packet[IP].ttl
+
+
 def test_the_way_there_and_back(netns: Network) -> None:
     """The router takes one off, on the way there and on the way back."""
     with netns.capture(*WAY, bpf_filter="icmp") as capture:
         assert netns["left"].ping("right")
 
-    steps = [
-        (packet.sniffed_on, packet.direction, packet[ICMP].type, packet[IP].ttl)
-        for packet in capture.packets
-    ]
-    assert steps == [
+    assert list(map(step, capture.packets)) == [
         ("left:eth0", "out", 8, 64),
         ("router:west", "in", 8, 64),
         ("router:east", "out", 8, 63),

@@ -66,14 +66,17 @@ def dissect(frame: Frame) -> Packet:
 
 def _parse(data: bytes, linktype: int) -> Packet:
     layers = load().layers
-    if linktype == ETHERNET:
+    raw = load().packet.Raw
+    if not data:
+        kind = raw  # of nothing, the others make a packet of their own
+    elif linktype == ETHERNET:
         kind = layers.l2.Ether
     else:
-        kind = layers.inet6.IPv6 if data[:1] >= b"\x60" else layers.inet.IP
+        kind = layers.inet6.IPv6 if data[0] >> 4 == 6 else layers.inet.IP
     try:
         return cast("Packet", kind(data))
     except Exception:  # too short, or a user's own layer fails
-        return cast("Packet", load().packet.Raw(data))
+        return cast("Packet", raw(data))
 
 
 def _forget_checksum(packet: Packet) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import threading
@@ -24,6 +25,7 @@ from pytest_netns import (
     UnknownName,
     Veth,
     WaitTimeout,
+    _tap,
 )
 
 if TYPE_CHECKING:
@@ -165,7 +167,19 @@ class TestBlock:
             capture.__enter__()
 
 
+@pytest.fixture(params=["queue", "ring"])
+def source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have captures begin with a queue, as is usual, or with a ring."""
+
+    def refuse(*_args: Any, **_options: Any) -> None:
+        raise PermissionError(errno.EPERM, "no")
+
+    if request.param == "ring":
+        monkeypatch.setattr(_tap, "Queue", refuse)
+
+
 @pair
+@pytest.mark.usefixtures("source")
 class TestPlaces:
     """Where packets are seen."""
 
@@ -315,6 +329,7 @@ def send_frame(namespace: NetworkNamespace, frame: bytes) -> None:
 
 
 @pair
+@pytest.mark.usefixtures("source")
 class TestContents:
     """What is in a packet."""
 
@@ -357,7 +372,7 @@ class TestContents:
     def test_snaplen(self, left: NetworkNamespace, sender: socket.socket) -> None:
         """Only the beginning of packets is kept, if that is wanted."""
         left.ping("right")
-        with left.capture("eth0", snaplen=60) as capture:
+        with left.capture("eth0", snaplen=60, noise=False) as capture:
             send(sender, b"x" * 500)
         (packet,) = filter(leaves, capture.packets)
         assert len(packet.original) == 60
@@ -375,7 +390,7 @@ class TestContents:
 
     def test_a_list_of_scapy(self, left: NetworkNamespace) -> None:
         """The packets are a list as scapy has it, with slices and filters."""
-        with left.capture("eth0") as capture:
+        with left.capture("eth0", noise=False) as capture:
             left.ping("right", count=3, interval=0)
         packets = capture.packets
         assert isinstance(packets, PacketList)
@@ -463,6 +478,7 @@ class TestWaiting:
 
 
 @pair
+@pytest.mark.usefixtures("source")
 class TestFilters:
     """Which packets are kept."""
 
