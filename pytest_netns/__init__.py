@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from .ping import PingResult
     from .process import Process
     from .records import Bridge, Host, Namespace, OVSBridge, Veth
+    from .replay import ReplayResult
     from .tables import NeighbourEntry, RouteEntry
     from .task import Task
     from .topology import Topology
@@ -99,6 +100,7 @@ _HOMES = {
     "ping": ("PingResult",),
     "process": ("Process",),
     "records": ("Bridge", "Host", "Namespace", "OVSBridge", "Veth"),
+    "replay": ("ReplayResult",),
     "tables": ("NeighbourEntry", "RouteEntry"),
     "task": ("Task",),
     "topology": ("Topology",),
@@ -142,6 +144,7 @@ __all__ = [  # noqa: RUF022  # as sorted() does it
     "PrivilegeError",
     "Process",
     "ProcessEnded",
+    "ReplayResult",
     "Route",
     "RouteEntry",
     "RulesetError",

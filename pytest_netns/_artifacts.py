@@ -66,8 +66,9 @@ def _saved(path: str, save: Callable[[str], int]) -> str:
 
 def _file_name(text: str) -> str:
     """Return a name that any file system takes, another one for each text."""
-    name = _UNWANTED.sub("-", text).strip("-.")
-    if len(name) <= _LONGEST:
-        return name
+    name = _UNWANTED.sub("-", text).strip("-")
+    _, _, parameters = text.rstrip("]").partition("[")
+    if len(name) <= _LONGEST and not _UNWANTED.search(parameters):
+        return name  # what is replaced is what all names have
     digest = blake2b(text.encode(errors="replace"), digest_size=4).hexdigest()
     return f"{name[:_LONGEST]}-{digest}"

@@ -42,6 +42,7 @@ _ADD_X = 0x0C
 _SUBTRACT_X = 0x1C
 _AND = 0x54
 _SHIFT_LEFT = 0x64
+_JUMP = 0x05
 _IF_EQUAL = 0x15
 _IF_GREATER = 0x25
 _IF_GREATER_THAN_X = 0x2D
@@ -51,6 +52,7 @@ _RETURN = 0x06
 # what the kernel knows beside the bytes, as if it stood there (SKF_AD_OFF)
 _PACKET_TYPE = 0xFFFFF000 + 4
 _INTERFACE_INDEX = 0xFFFFF000 + 8
+_LINK_LAYER = 0xFFFFF000 + 28
 _OUTGOING = 4
 
 _VLAN = 0x8100
@@ -59,8 +61,8 @@ _IPV6 = 0x86DD
 MARKER_TYPE = 0x88B5
 #: How each marker begins, whichever capture it belongs to.
 MARKER_BEGIN = 0x6E746E73
-#: A frame with a marker is kept up to here, however little of others is.
-_MARKED = 60
+#: How much of a frame with a marker is kept, however little of others is.
+MARKED_LENGTH = 60
 _HOP_BY_HOP = 0
 _ICMPV6 = 58
 _LAST = "last"
@@ -110,7 +112,7 @@ def program(
     if loopback is not None:
         lines += _without_departures(loopback)
     if marker is not None and ethernet:
-        lines += _with_marker(marker, max(snaplen, _MARKED))
+        lines += _with_marker(marker, max(snaplen, MARKED_LENGTH))
     if ethernet:
         lines += _WITHOUT_MARKERS
     if without_noise:
@@ -118,6 +120,29 @@ def program(
         lines += _WITHOUT_NOISE
     accept = [Instruction(_RETURN, 0, 0, snaplen)]
     return [*_assemble(lines), *(accept if user is None else user)]
+
+
+def by_link_layer(
+    ethernet: Sequence[Instruction],
+    other: Sequence[Instruction],
+    ethernet_types: tuple[int, int],
+) -> list[Instruction]:
+    """Put together a program for interfaces of all kinds.
+
+    Args:
+        ethernet: What is for packets with an Ethernet header.
+        other: What is for those without.
+        ethernet_types: What kinds of link layer have one (ARPHRD_*).
+    """
+    first, second = ethernet_types
+    return [
+        Instruction(_LOAD_WORD, 0, 0, _LINK_LAYER),
+        Instruction(_IF_EQUAL, 2, 0, first),
+        Instruction(_IF_EQUAL, 1, 0, second),
+        Instruction(_JUMP, 0, 0, len(ethernet)),
+        *ethernet,
+        *other,
+    ]
 
 
 def _assemble(lines: Sequence[_Line | str]) -> Iterator[Instruction]:

@@ -7,19 +7,22 @@ nobody but the capture takes notice of it.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from ._bpf import MARKER_BEGIN, MARKER_TYPE
+from ._bpf import MARKED_LENGTH, MARKER_BEGIN, MARKER_TYPE
 from ._tpacket import ETHERNET_TYPES
 from .errors import ClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import TracebackType
+
+    from typing_extensions import Self
 
     from ._frame import Frame
     from ._links import Link
@@ -31,7 +34,6 @@ if TYPE_CHECKING:
 # IEEE 802.1Q, table 8-1: never forwarded by a bridge
 _NEAREST_BRIDGE = bytes.fromhex("0180c200000e")
 _TYPE = MARKER_TYPE.to_bytes(2, "big")
-_SHORTEST_FRAME = 60
 _MARK = slice(12, 22)
 _NUMBER = slice(22, 26)
 _IFF_UP = 0x1
@@ -58,6 +60,48 @@ class _Way(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.direction} through {self.place}"
+
+
+class _Senders:
+    """Packet sockets to send through, one for each namespace; a context manager.
+
+    Closing one takes the kernel some 10 ms (synchronize_net()), so all are closed at
+    the same time.
+    """
+
+    def __init__(self) -> None:
+        self._sockets: dict[int, socket.socket] = {}
+
+    def send(self, way: _Way, frame: bytes) -> None:
+        """Send a frame.
+
+        Raises:
+            ClosedError: The namespace is closed.
+            OSError: The kernel refuses.
+        """
+        with way.file.entered():
+            if way.file.inode not in self._sockets:
+                self._sockets[way.file.inode] = socket.socket(
+                    socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0
+                )
+            ifname = socket.if_indextoname(way.ifindex)
+            self._sockets[way.file.inode].sendto(frame, (ifname, 0))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        sockets = self._sockets.values()
+        closers = [threading.Thread(target=one.close) for one in sockets]
+        for closer in closers:
+            closer.start()
+        for closer in closers:
+            closer.join()
 
 
 class Control:
@@ -91,10 +135,22 @@ class Control:
         """
         missing = dict(enumerate(self._ways(taps), self._number))
         self._number += len(missing)
+        with _Senders() as senders:
+            self._await(missing, senders, arrived)
+        for way in missing.values():
+            self._doubt(f"a marked packet that went {way} was not seen")
+
+    def _await(
+        self,
+        missing: dict[int, _Way],
+        senders: _Senders,
+        arrived: Callable[[], Iterable[Frame]],
+    ) -> None:
+        """Send packets and take out of `missing` those that arrive."""
         deadline = time.monotonic() + _PATIENCE
         while missing:
             for number, way in list(missing.items()):
-                if not self._send(way, number):
+                if not self._send(senders, way, number):
                     del missing[number]
             for frame in filter(self.is_marked, arrived()):
                 number = int.from_bytes(frame.data[_NUMBER], "big")
@@ -105,8 +161,6 @@ class Control:
                 break
             if missing:
                 time.sleep(_PAUSE)
-        for way in missing.values():
-            self._doubt(f"a marked packet that went {way} was not seen")
 
     def _ways(self, taps: Sequence[Tap]) -> Iterator[_Way]:
         for tap in taps:
@@ -125,18 +179,10 @@ class Control:
         if (peer := self._peer(tap.spot.place, link.name)) is not None:
             yield _Way(place, "in", *peer)
 
-    def _send(self, way: _Way, number: int) -> bool:
+    def _send(self, senders: _Senders, way: _Way, number: int) -> bool:
         """Send a packet; return whether it may arrive."""
         try:
-            with contextlib.ExitStack() as stack:
-                stack.enter_context(way.file.entered())
-                packet_socket = stack.enter_context(
-                    socket.socket(
-                        socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0
-                    )
-                )
-                ifname = socket.if_indextoname(way.ifindex)
-                packet_socket.sendto(self._frame(number), (ifname, 0))
+            senders.send(way, self._frame(number))
         except ClosedError as error:
             why = str(error)
         except OSError as error:
@@ -151,7 +197,7 @@ class Control:
     def _frame(self, number: int) -> bytes:
         source = b"\x02" + self.marker[:5]
         head = _NEAREST_BRIDGE + source + _TYPE + self.marker
-        return (head + number.to_bytes(4, "big")).ljust(_SHORTEST_FRAME, b"\0")
+        return (head + number.to_bytes(4, "big")).ljust(MARKED_LENGTH, b"\0")
 
     def is_marked(self, frame: Frame) -> bool:
         """Tell whether a packet is one of these."""

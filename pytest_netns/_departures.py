@@ -117,8 +117,10 @@ def at_network_layer(packet: Packet, ways: Ways, dev: str | None) -> Departure:
     if isinstance(packet, load().layers.l2.ARP):
         # no address is too near to ask for it: where it is announced, it is our own
         protocol, link = ETH_P_ARP, link or hop.link
-        asks = packet.op == _WHO_HAS
-        hop = hop._replace(link=link, lladdr=link.broadcast if asks else hop.lladdr)
+        is_for_all = packet.op == _WHO_HAS or link != hop.link
+        hop = hop._replace(
+            link=link, lladdr=link.broadcast if is_for_all else hop.lladdr
+        )
     _Filler(ways, hop.link).fill(packet, hop)
     return Departure(packet, hop.link, hop, protocol)
 
@@ -164,7 +166,9 @@ class _Filler:
         destination, _ = _destination(layer)
         if destination is None or (isinstance(layer, l2.ARP) and layer.op == _WHO_HAS):
             return None
-        return self._ways.hop(destination, source=_own_source(layer), dev=self._link)
+        hop = self._ways.hop(destination, source=_own_source(layer), dev=self._link)
+        # what is for oneself, and is to leave all the same, is for all to hear
+        return hop if hop.link == self._link else None
 
     def fill(self, packet: Packet, hop: Hop | None, *, is_frame: bool = False) -> None:
         """Fill in what is left open but the MAC address that a frame goes to.

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from ._blocks import Frames, Store
 from ._control import Control
-from ._frame import ETHERNET, RAW_IP, Frame
-from ._links import Link
+from ._frame import ETHERNET, RAW_IP
+from ._lens import Lens
 from ._scene import Scene
 from ._signals import deferred_signals
 from ._tap import Settings
 from ._taps import Reader, open_all, taps_of
-from ._tpacket import ETHERNET_TYPES
 from .errors import NetnsError
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from ._matching import Matcher, Wanted
     from ._spot import Spot
     from ._tap import Tap
-    from ._tpacket import Entry
 
 #: How many blocks of 128 KiB all rings of a capture have together, and each at least.
 _ALL_BLOCKS = 256
@@ -37,10 +35,6 @@ _MOST_BLOCKS = 64
 _LEAST_BLOCKS = 8
 #: Like that of tcpdump: longer than any packet.
 _SNAPLEN = 262_144
-#: Ethernet's header with a VLAN tag, in bytes.
-_ETHERNET_HEADER = 18
-#: Of an interface of which nothing is known.
-_ANY_MTU = 1 << 31
 
 
 class Listening:
@@ -85,6 +79,7 @@ class Listening:
         self._taps: list[Tap] = []
         self._reader: Reader | None = None
         self._store = Store(0)
+        self._lens: Lens
         self._state = "has not begun"
         self._changes_state = threading.Lock()
         #: Why it has ended before its block, in words; "" if it has not.
@@ -100,26 +95,24 @@ class Listening:
             ClosedError: The network is closed.
             KernelError: The kernel refuses.
         """
-        with deferred_signals() as deferred, self._changes_state:
-            if self._state != "has not begun":
-                raise NetnsError(f"this capture {self._state}; make another one")
-            self._begin()
+        has_begun = False
         try:
+            with deferred_signals() as deferred, self._changes_state:
+                self._begin()
+                has_begun = True
             deferred.deliver()
-        except BaseException:
-            self.end()
+        except BaseException:  # Ctrl-C may come when it has just begun
+            if has_begun:
+                self.end()
             raise
         return self
 
     def _begin(self) -> None:
-        is_filtered = isinstance(self.filter, str) or not self._noise
-        taps = [
-            tap
-            for spot in self._spots()
-            for tap in taps_of(spot, is_filtered=is_filtered)
-        ]
+        if self._state != "has not begun":
+            raise NetnsError(f"this capture {self._state}; make another one")
+        taps = [tap for spot in self._spots() for tap in taps_of(spot)]
         settings = Settings(
-            self._compile,
+            partial(_compile, self.filter, self._snaplen),
             noise=self._noise,
             snaplen=self._snaplen,
             blocks=self._blocks or _share(taps),
@@ -134,20 +127,13 @@ class Listening:
             reader.start()
             undo.pop_all()
         self._taps, self._store, self._reader = taps, store, reader
+        self._lens = Lens(taps, self._control, self._wanted)
         self._state = "runs"
         try:
             self._prove()
         except BaseException:
             self._end(reader)
             raise
-
-    def _compile(self, is_ethernet: bool) -> Sequence[Instruction] | None:  # noqa: FBT001
-        if not isinstance(self.filter, str):
-            return None
-        from ._libpcap import compile_filter  # hardly any capture needs it
-
-        linktype = ETHERNET if is_ethernet else RAW_IP
-        return compile_filter(self.filter, linktype=linktype, snaplen=self._snaplen)
 
     def __exit__(
         self,
@@ -194,7 +180,8 @@ class Listening:
 
         def arrived() -> Frames:
             reader.settle()
-            return Frames(self._store, self._store.extent, self._frame, begin=begin)
+            every = self._lens.frame
+            return Frames(self._store, self._store.extent, every, begin=begin)
 
         self._control.prove(self._taps, arrived)
 
@@ -227,44 +214,8 @@ class Listening:
     def _frames_until(
         self, extent: tuple[int, ...], *, begin: tuple[int, ...] | None = None
     ) -> Frames:
-        keep = self._keeps if self._control or self._wanted else None
-        return Frames(self._store, extent, self._frame, keep, begin=begin)
-
-    def _keeps(self, frame: Frame) -> bool:
-        if self._control is not None and self._control.is_marked(frame):
-            return False
-        if self._wanted is None:
-            return True
-        from ._scapy import dissect
-
-        return self._wanted.matches(frame, partial(dissect, frame))
-
-    def _frame(self, number: int, entry: Entry) -> Frame:
-        tap = self._taps[number]
-        if entry.ifindex not in tap.links:
-            self._get_to_know(tap, entry)
-        link = tap.links[entry.ifindex]
-        is_ethernet = entry.hatype in ETHERNET_TYPES
-        longest = link.mtu + _ETHERNET_HEADER * is_ethernet
-        return Frame(
-            entry.time,
-            tap.spot.place,
-            link.name,
-            "out" if entry.is_outgoing else "in",
-            entry.data,
-            entry.length,
-            ETHERNET if is_ethernet else RAW_IP,
-            entry.has_partial_checksum,
-            entry.is_unsegmented or entry.length > longest,
-        )
-
-    def _get_to_know(self, tap: Tap, entry: Entry) -> None:
-        """Look for the interface of a packet, which may be gone; once."""
-        if self.is_running:
-            tap.look_around()
-        if (index := entry.ifindex) not in tap.links:
-            unknown = Link(index, f"if{index}", entry.hatype, b"", _ANY_MTU, "")
-            tap.links = {**tap.links, index: unknown}
+        keep = None if self._lens.shows_all else self._lens.shows
+        return Frames(self._store, extent, self._lens.frame, keep, begin=begin)
 
     @property
     def dropped(self) -> int:
@@ -276,10 +227,11 @@ class Listening:
     @property
     def doubts(self) -> list[str]:
         """What speaks against having seen everything, in words; [] is nothing."""
-        with self._changes_state:
+        with deferred_signals() as deferred, self._changes_state:
             if self.is_running:
                 self._look_around()
                 self._prove()
+        deferred.deliver()
         return [*self._doubts()]
 
     @property
@@ -331,3 +283,17 @@ def _matcher_unless_of_kernel(wanted: Wanted | None) -> Matcher | None:
     from ._matching import matcher
 
     return matcher(wanted)
+
+
+def _compile(
+    wanted: Wanted | None,
+    snaplen: int,
+    is_ethernet: bool,  # noqa: FBT001  # what remains of a partial
+) -> Sequence[Instruction] | None:
+    """Return the program of a filter that the kernel applies."""
+    if not isinstance(wanted, str):
+        return None
+    from ._libpcap import compile_filter  # hardly any capture needs it
+
+    linktype = ETHERNET if is_ethernet else RAW_IP
+    return compile_filter(wanted, linktype=linktype, snaplen=snaplen)

@@ -1,49 +1,33 @@
-"""Where packets of a namespace go: its routes and neighbours, asked of the kernel.
-
-Unknown neighbours are asked for by the kernel itself, by ARP or neighbour
-discovery, and stay in its tables as if it had sent the packet.
-"""
+"""Where packets of a namespace go, and who takes them: what its tables say."""
 
 from __future__ import annotations
 
 import errno
 import ipaddress
-import socket
-import struct
 import sys
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import _codec as codec
 from . import _codec_tables as codec_tables
 from ._links import Link, link_at, links_of
-from ._netlink import Announcements, Refusal, RouteSocket, attribute
+from ._neighbours import PATIENCE, Neighbours
+from ._netlink import Refusal, RouteSocket, attribute
 from ._tpacket import ETHERNET_TYPES
 from .errors import KernelError
 from .interface import index_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable
     from types import TracebackType
 
     from ._addresses import Address
+    from ._neighbours import Key
     from ._nsfile import NamespaceFile
-
-#: How long a neighbour may take to answer, in seconds.
-PATIENCE = 1.0
 
 # include/uapi/linux/rtnetlink.h: struct rtmsg, behind struct nlmsghdr
 _ROUTE_KIND = 16 + 7
 _ROUTE_ATTRIBUTES = 16 + 12
 _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC, _RTA_VIA = 4, 5, 7, 18
 _RTN_LOCAL, _RTN_BROADCAST = 2, 3
-# include/uapi/linux/neighbour.h: struct ndmsg, behind struct nlmsghdr
-_NEIGHBOUR = struct.Struct("=16xB3xiH2x")
-_NDA_DST, _NDA_LLADDR = 1, 2
-_NUD_STALE, _NUD_FAILED = 0x04, 0x20
-# reachable, stale, delay, probe, noarp, permanent (include/net/neighbour.h)
-_NUD_VALID = 0x02 | _NUD_STALE | 0x08 | 0x10 | 0x40 | 0x80
-_RTMGRP_NEIGH = 4
 # include/uapi/linux/if.h
 _IFF_UP = 0x1
 _IFF_NOARP = 0x80
@@ -70,6 +54,11 @@ class Hop(NamedTuple):
     source: Address | None
     lladdr: bytes | None
 
+    @property
+    def key(self) -> Key:
+        """The neighbour, and where it is."""
+        return self.link.ifindex, self.neighbour.packed
+
 
 class Ways:
     """The tables of a namespace, read for one call and remembered until its end.
@@ -86,7 +75,7 @@ class Ways:
             self._route = RouteSocket()
         self._links: dict[int, Link] = {}
         self._hops: dict[tuple[str, str | None, int | None], Hop | KernelError] = {}
-        self._neighbours: dict[tuple[int, bytes], bytes] = {}
+        self._neighbours = Neighbours(file, self._route)
 
     def __enter__(self) -> Ways:
         return self
@@ -212,65 +201,19 @@ class Ways:
         """
         if hop.lladdr is not None:
             return hop.lladdr
-        return self._neighbours.get((hop.link.ifindex, hop.neighbour.packed))
+        return self._neighbours.lladdr(hop.key)
 
     def look_up(self, hops: Iterable[Hop]) -> None:
         """Read from the kernel's tables which neighbours it knows; ask nobody."""
-        families = {hop.neighbour.version for hop in hops if hop.lladdr is None}
-        for version in families:
-            family = {4: socket.AF_INET, 6: socket.AF_INET6}[version]
-            for message in self._route.dump(codec.dump(codec.RTM_GETNEIGH, family)):
-                self._note(message)
+        self._neighbours.look_up({hop.key for hop in hops if hop.lladdr is None})
 
-    def resolve(self, hops: Collection[Hop]) -> None:
+    def resolve(self, hops: Iterable[Hop]) -> None:
         """Have the kernel ask for the neighbours it does not know, all at once.
-
-        Equivalent to ``ip neighbour add ADDRESS dev DEV use nud none``. It waits
-        until each one has answered, or `PATIENCE` is over.
 
         Raises:
             KernelError: The kernel refuses to ask.
         """
-        self.look_up(hops)
-        unknown = {
-            (hop.link.ifindex, hop.neighbour.packed): hop
-            for hop in hops
-            if self.lladdr(hop) is None
-        }
-        if not unknown:
-            return
-        with self.file.entered():
-            announcements = Announcements(_RTMGRP_NEIGH)
-        with announcements:
-            for hop in unknown.values():
-                self._have_asked(hop)
-            self.look_up(unknown.values())  # answered before we listened
-            pending = unknown.keys() - self._neighbours.keys()
-            deadline = time.monotonic() + PATIENCE
-            while pending and (remaining := deadline - time.monotonic()) > 0:
-                for message in announcements.await_some(remaining):
-                    pending.discard(self._note(message))
-
-    def _have_asked(self, hop: Hop) -> None:
-        request = codec_tables.use_neighbour(str(hop.neighbour), hop.link.ifindex)
-        try:
-            self._route.apply([request])
-        except Refusal as refusal:
-            action = f"look for the neighbour {hop.neighbour} on {hop.link.name!r}"
-            raise self._error(refusal, action) from refusal
-
-    def _note(self, message: bytes) -> tuple[int, bytes] | None:
-        """Remember an entry; return which one, if its state is final."""
-        _, index, state = _NEIGHBOUR.unpack_from(message)
-        address = attribute(message, _NDA_DST, _NEIGHBOUR.size)
-        lladdr = attribute(message, _NDA_LLADDR, _NEIGHBOUR.size)
-        if address is None:
-            return None
-        key = (index, address)
-        if state & _NUD_VALID and lladdr is not None:
-            self._neighbours[key] = lladdr
-            return key
-        return key if state & _NUD_FAILED else None
+        self._neighbours.resolve({hop.key for hop in hops if hop.lladdr is None})
 
     def no_answer(self, hop: Hop) -> KernelError:
         """Make the error of a packet whose neighbour did not answer."""

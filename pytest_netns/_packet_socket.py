@@ -23,7 +23,7 @@ from ._tpacket import ETHERNET_TYPES, OUTGOING
 from .errors import ClosedError, KernelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from ._links import Link
     from ._nsfile import NamespaceFile
@@ -55,6 +55,11 @@ _ROOM = 16 * 1024 * 1024
 _LONGEST = 65536 + 64
 #: How long a queue may be full before that is an error, in seconds.
 _PATIENCE = 1.0
+#: How often one who waits looks whether the namespace is still there, in seconds:
+#: nothing wakes who waits for a packet socket that is closed.
+_GLANCE = 0.05
+#: How much later than asked for a sleep may end, in seconds.
+_OVERSLEEP = 0.0002
 
 
 class Received(NamedTuple):
@@ -220,14 +225,6 @@ def _complete(
     return moment or time.time_ns(), data
 
 
-def await_any(sockets: Iterable[PacketSocket], timeout: float) -> bool:
-    """Wait until something has arrived, for up to `timeout` s; tell whether it has."""
-    poll = select.poll()  # select() takes no descriptor above 1023
-    for one in sockets:
-        poll.register(one.fileno(), select.POLLIN)
-    return bool(poll.poll(max(timeout, 0.0) * 1000))
-
-
 class PacketSockets:
     """The packet sockets of a namespace, lent to one call at a time.
 
@@ -241,6 +238,48 @@ class PacketSockets:
         self._closers: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._is_closed = False
+
+    def check_open(self) -> None:
+        """Check that the namespace is not being closed.
+
+        Raises:
+            ClosedError: It is.
+        """
+        if self._is_closed:
+            raise ClosedError(f"namespace {self._file.name!r} is closed")
+
+    def await_any(self, lent: Collection[PacketSocket], timeout: float) -> bool:
+        """Wait until something has arrived; tell whether it has.
+
+        Args:
+            lent: Where.
+            timeout: How long, in seconds.
+
+        Raises:
+            ClosedError: The namespace is closed meanwhile.
+        """
+        poll = select.poll()  # select() takes no descriptor above 1023
+        for one in lent:
+            poll.register(one.fileno(), select.POLLIN)
+        deadline = time.monotonic() + timeout
+        while True:
+            self.check_open()
+            remaining = max(deadline - time.monotonic(), 0.0)
+            if poll.poll(min(remaining, _GLANCE) * 1000):
+                return True
+            if remaining <= _GLANCE:
+                return False
+
+    def sleep_until(self, moment: float) -> None:
+        """Sleep until a moment of `time.perf_counter`, to some microseconds.
+
+        Raises:
+            ClosedError: The namespace is closed meanwhile.
+        """
+        while (remaining := moment - time.perf_counter()) > 0:
+            self.check_open()
+            # the last bit in no time at all, which lets other threads work
+            time.sleep(max(0.0, min(remaining - _OVERSLEEP, _GLANCE)))
 
     @contextlib.contextmanager
     def lend(self, link: Link) -> Iterator[PacketSocket]:
@@ -266,8 +305,7 @@ class PacketSockets:
     def _take(self, link: Link) -> PacketSocket:
         _ = self._file.fd  # raises if it is closed
         with self._lock:
-            if self._is_closed:
-                raise ClosedError(f"namespace {self._file.name!r} is closed")
+            self.check_open()
             known = (one for one in self._resting if one.link.ifindex == link.ifindex)
             if (kept := next(known, None)) is not None:
                 self._resting.remove(kept)

@@ -96,8 +96,10 @@ class Packets(Inside):
     ) -> tuple[Any, PacketList]:
         """Send packets as `send` does, and find their answers, as scapy's `sr`.
 
-        The interfaces that they leave through are watched. As always with scapy,
-        the kernel knows nothing of what is sent: it answers a SYN-ACK with a RST.
+        The interfaces that they leave through are watched. As always with scapy, the
+        kernel knows nothing of what is sent, and answers a SYN-ACK with a RST; and
+        an answer from another address than was asked, such as to a broadcast or to
+        DHCP, counts only if `scapy.config.conf.checkIPaddr` is False.
 
         Args:
             packet: As in `send`.

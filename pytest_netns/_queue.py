@@ -106,11 +106,12 @@ class Queue:
     def _receive(self) -> list[bytes]:
         if self._inbox is None:
             self._inbox = Inbox(self._snaplen)
-        try:
-            return [_frame(*one) for one in self._inbox.receive(self.fileno())]
-        except OSError as error:
-            self._error = error.errno or 0
-            return []
+        for _ in range(2):
+            try:
+                return [_frame(*one) for one in self._inbox.receive(self.fileno())]
+            except OSError as error:  # said once; what came before is behind it
+                self._error = error.errno or 0
+        return []
 
     @property
     def held(self) -> None:
@@ -139,6 +140,7 @@ class Queue:
     def close(self) -> None:
         """Give the socket back; again is harmless."""
         self._socket.close()
+        self._inbox = None
 
 
 def _frame(address: bytes, control: bytes, data: bytes) -> bytes:

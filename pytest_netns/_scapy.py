@@ -53,7 +53,7 @@ def dissect(frame: Frame) -> Packet:
     that was left to the hardware is None: not there yet.
     """
     packet = _parse(frame.data, frame.linktype)
-    packet.time = load().utils.EDecimal(frame.time).scaleb(-9)
+    packet.time = load().utils.EDecimal(frame.time) / 1_000_000_000
     packet.wirelen = frame.length
     packet.sniffed_on = frame.place
     # not setattr(): it would change a field of this name

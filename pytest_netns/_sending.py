@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ._departures import Departure, at_link_layer, at_network_layer, expand
 from ._frame import ETHERNET, RAW_IP, Frame
 from ._nexthop import Ways
-from ._packet_socket import ETH_P_IP, ETH_P_IPV6, PacketSockets, await_any
+from ._packet_socket import ETH_P_IP, ETH_P_IPV6, PacketSockets
 from ._scapy import dissect, load
 from ._tpacket import ETHERNET_TYPES
 from .errors import KernelError
@@ -84,7 +84,7 @@ def send(place: Place, what: object, *, count: int, inter: float) -> None:
                 if frame is None and departure.hop is not None:
                     raise ways.no_answer(departure.hop)
                 if not is_first:
-                    time.sleep(inter)
+                    place.sockets.sleep_until(time.perf_counter() + inter)
                 is_first = False
                 outlets.send(departure, frame or b"")
                 _note_time(what, departure)
@@ -129,13 +129,16 @@ def exchange(
             if (frame := _frame(departure, ways)) is not None
         ]
         outlets.listen(leaving)
+        is_first = True
         for _ in range(1 + retry):
             for departure, frame in leaving:
-                if not matches.expect(departure.packet):
-                    continue
-                outlets.send(departure, frame)
-                _note_time(what, departure)
-                _collect(outlets, matches, inter)
+                if not is_first and matches.lack(departure.packet):
+                    _collect(outlets, matches, inter)
+                if matches.lack(departure.packet):
+                    matches.expect(departure.packet)
+                    outlets.send(departure, frame)
+                    _note_time(what, departure)
+                    is_first = False
             matches.all_sent = True
             _collect(outlets, matches, timeout)
     plist = load().plist
@@ -197,14 +200,15 @@ class _Matches:
         self.answers: list[Any] = []
         self.all_sent = False
 
-    def expect(self, packet: Packet) -> bool:
-        """Be told that a packet is about to leave; tell whether it still has to."""
-        if self.is_answered(packet) or (self._first and self.answers):
-            return False
+    def lack(self, packet: Packet) -> bool:
+        """Tell whether a packet is to be sent, for the first time or again."""
+        return not (self.is_answered(packet) or (self._first and self.answers))
+
+    def expect(self, packet: Packet) -> None:
+        """Be told that a packet is about to leave."""
         if id(packet) not in self._sent:
             self._sent.add(id(packet))
             self._expected.setdefault(packet.hashret(), []).append(packet)
-        return True
 
     def take(self, received: Packet) -> None:
         """Look at what has arrived, and keep it if it is an answer."""
@@ -229,7 +233,9 @@ class _Matches:
         """Whether nothing else is waited for."""
         if self._first and self.answers:
             return True
-        return self.all_sent and not self._multi and self._sent == self._answered
+        if not self.all_sent or (self._multi and self._sent):
+            return False
+        return self._sent == self._answered
 
 
 class _Outlets:
@@ -265,6 +271,7 @@ class _Outlets:
     def send(self, departure: Departure, frame: bytes) -> None:
         """Send a packet, and note the time in it."""
         departure.packet.sent_time = time.time()
+        self._place.sockets.check_open()
         if departure.hop is not None and departure.is_delivered_here:
             self._deliver_here(str(departure.hop.destination), frame)
         else:
@@ -296,14 +303,18 @@ class _Outlets:
 
     def await_any(self, timeout: float) -> bool:
         """Wait until something has arrived; tell whether it has."""
-        return await_any(self._sockets.values(), timeout)
+        return self._place.sockets.await_any(self._sockets.values(), timeout)
 
     def receive(self) -> Iterator[Received]:
         """Yield what has arrived."""
-        for one in self._sockets.values():
-            for received in one.receive():
-                if not self._is_own(received):
-                    yield received
+        try:
+            for one in self._sockets.values():
+                for received in one.receive():
+                    if not self._is_own(received):
+                        yield received
+        except KernelError:
+            self._place.sockets.check_open()  # interfaces go with their namespace
+            raise
 
     def _is_own(self, received: Received) -> bool:
         """Tell whether it is what was sent, which the loopback interface returns."""

@@ -7,13 +7,13 @@ import os
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
-from ._bpf import program
+from ._bpf import MARKED_LENGTH, REJECT_ALL, by_link_layer, program
 from ._links import Link, links_of
 from ._queue import Queue
 from ._ring import Ring, Statistics
 from ._seam import Seam
 from ._tpacket import ETHERNET_TYPES, count_of
-from .errors import KernelError
+from .errors import InvalidFilter, KernelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +31,7 @@ class Settings(NamedTuple):
     """How to capture.
 
     Attributes:
-        compile: Gives the filter's program for Ethernet (or else raw IP).
+        compile: Gives the filter's program for Ethernet, or else for raw IP.
         noise: Whether IPv6 neighbour discovery and MLD are wanted.
         snaplen: How many bytes of a packet to keep.
         blocks: How many blocks of 128 KiB each ring has.
@@ -97,16 +97,8 @@ class Tap:
             KernelError: The kernel refuses.
         """
         self._settings = settings
-        loopback = [one.ifindex for one in self.links.values() if one.is_loopback]
         with self.spot.file.entered():
-            self._program = program(
-                settings.compile(self.is_ethernet),
-                snaplen=settings.snaplen,
-                loopback=loopback[0] if loopback else None,
-                without_noise=not settings.noise,
-                marker=settings.marker,
-                ethernet=self.is_ethernet,
-            )
+            self._program = self._make_program()
             try:
                 self._sources.append(self._make_queue())
             except PermissionError:  # who is root of a user namespace gets no long one
@@ -116,12 +108,39 @@ class Tap:
             except OSError as error:
                 raise self._error(error) from error
 
+    def _make_program(self) -> list[Instruction]:
+        settings = self._settings
+        user = settings.compile(self.is_ethernet)
+        own = self._program_for(user, ethernet=self.is_ethernet)
+        if self.ifname is not None or (user is None and settings.noise):
+            return own
+        try:
+            user = settings.compile(False)  # noqa: FBT003  # as for raw IP
+        except InvalidFilter:  # such as "ether host": only Ethernet has those
+            user = REJECT_ALL
+        return by_link_layer(
+            own, self._program_for(user, ethernet=False), ETHERNET_TYPES
+        )
+
+    def _program_for(
+        self, user: Sequence[Instruction] | None, *, ethernet: bool
+    ) -> list[Instruction]:
+        loopback = [one.ifindex for one in self.links.values() if one.is_loopback]
+        return program(
+            user,
+            snaplen=self._settings.snaplen,
+            loopback=loopback[0] if loopback and ethernet else None,
+            without_noise=not self._settings.noise,
+            marker=self._settings.marker,
+            ethernet=ethernet,
+        )
+
     def _make_queue(self) -> Queue:
         return Queue(
             self._index,
             self._program,
             is_promiscuous=self._is_bridge,
-            snaplen=self._settings.snaplen,
+            snaplen=max(self._settings.snaplen, MARKED_LENGTH),
         )
 
     def _error(self, error: OSError) -> KernelError:

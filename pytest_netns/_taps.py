@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from ._links import links_of
 from ._nsfile import go_home, is_home
 from ._tap import Tap
-from ._tpacket import ETHERNET_TYPES
 from .errors import ClosedError, KernelError, UnknownName
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ _PATIENCE = 2.0
 _INTERVAL = 10
 
 
-def taps_of(spot: Spot, *, is_filtered: bool) -> Iterator[Tap]:
+def taps_of(spot: Spot) -> Iterator[Tap]:
     """Yield a tap for each interface of a spot, or one for all of them.
 
     Raises:
@@ -38,12 +37,9 @@ def taps_of(spot: Spot, *, is_filtered: bool) -> Iterator[Tap]:
     links = links_of(spot.file)
     by_name = {link.name: link for link in links.values()}
     if spot.ifnames is None:
-        is_uniform = all(link.hatype in ETHERNET_TYPES for link in links.values())
-        # one program cannot be right for headers of several kinds
-        if is_uniform or not is_filtered:
-            yield Tap(spot, links)
-            return
-    for name in dict.fromkeys(by_name if spot.ifnames is None else spot.ifnames):
+        yield Tap(spot, links)
+        return
+    for name in dict.fromkeys(spot.ifnames):
         if name not in by_name:
             raise UnknownName.among(
                 name, by_name, what="interface", where=f"namespace {spot.place!r}"
@@ -77,15 +73,22 @@ class Reader:
         self._taps = taps
         self._store = store
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._thread = threading.Thread(
-            target=self._work, name="pytest-netns capture", daemon=True
-        )
         self._lock = threading.RLock()
         self.has_ended = False
 
     def start(self) -> None:
-        """Begin."""
-        self._thread.start()
+        """Begin.
+
+        The thread is kept by nobody but itself: where Python lets go of one, it
+        would swallow Ctrl-C.
+        """
+        try:
+            threading.Thread(
+                target=self._work, name="pytest-netns capture", daemon=True
+            ).start()
+        except BaseException:
+            os.close(self._wake)
+            raise
 
     def _work(self) -> None:
         if not is_home():

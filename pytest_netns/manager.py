@@ -39,7 +39,7 @@ class NetworkManager:
 
     Args:
         names: Whether every namespace gets a name under ``/run/netns``.
-        artifacts: The directory where logs are kept; None keeps none.
+        artifacts: The directory where logs and captures are kept; None keeps none.
         records: Whether to capture all that passes, for who may want it later.
     """
 
@@ -51,6 +51,7 @@ class NetworkManager:
         records: bool = False,
     ) -> None:
         self._names = names
+        self._artifacts = artifacts
         self._records = records
         home()  # as seen from the thread that makes the manager
         self._switches = Switches()
@@ -84,6 +85,7 @@ class NetworkManager:
 
         def register() -> Network:
             network = Network(topology, fabric, self)
+            network.keeps_captures = self._artifacts is not None
             network.when_closed.append(lambda: self._networks.remove(network))
             self._networks.append(network)
             return network

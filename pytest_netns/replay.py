@@ -8,11 +8,11 @@ import os
 import time
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from ._frame import ETHERNET
 from ._nexthop import Ways
-from ._scapy import load
+from ._pcap import BrokenFile, Stored, read
 from ._tpacket import ETHERNET_TYPES
 from .errors import KernelError
 
@@ -20,18 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-    from ._links import Link
     from ._nsfile import NamespaceFile
     from ._packet_socket import PacketSocket, PacketSockets
 
 _SECOND = 1_000_000_000
 _GZIP = b"\x1f\x8b"
-#: The type of a pcapng block with the keys of encrypted connections.
-_SECRETS = 10
-#: The length of the longest packet that scapy reads, in bytes.
-_LONGEST = 65535
-#: How much later than asked for a sleep may end, in seconds.
-_OVERSLEEP = 0.0002
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,52 +128,60 @@ def replay(
             f"interface {dev!r} of namespace {file.name!r} takes no Ethernet frames"
         )
     with sockets.lend(link) as outlet:
-        run = _Run(outlet, link, os.fspath(path), pace)
+        run = _Run(sockets, outlet, os.fspath(path), pace)
         for _ in range(count):
             run.send_all()
-    return run.result
+        return run.result
 
 
 class _Run:
     """A replay that is under way.
 
     Args:
-        outlet: What it is sent through.
-        link: The interface.
+        sockets: The packet sockets of the namespace.
+        outlet: The one that it is sent through.
         path: The file.
         pace: When the packets leave.
     """
 
-    def __init__(self, outlet: PacketSocket, link: Link, path: str, pace: Pace) -> None:
+    def __init__(
+        self, sockets: PacketSockets, outlet: PacketSocket, path: str, pace: Pace
+    ) -> None:
+        self._sockets = sockets
         self._outlet = outlet
-        self._link = link
         self._path = path
         self._pace = pace
         self._packets = self._bytes = self._truncated = 0
         self._shift = 0  # how much later this turn is than the file, in nanoseconds
-        self._start = time.perf_counter()
+        self._start: float | None = None
 
     def send_all(self) -> None:
         """Send all packets of the file, once."""
         first: int | None = None
         latest = self._shift
-        for data, moment, is_truncated in _read(self._path):
+        for moment, data, length, _ in _read(self._path):
             if first is None:
                 first = moment
             latest = self._shift + moment - first
-            due = self._pace.due(self._packets, latest)
-            if due is not None:
-                _sleep_until(self._start + due)
+            self._await_turn(latest)
             self._send(data)
             self._packets += 1
             self._bytes += len(data)
-            self._truncated += is_truncated
+            self._truncated += length > len(data)
         self._shift = latest
+
+    def _await_turn(self, nanoseconds: int) -> None:
+        if self._start is None:
+            self._start = time.perf_counter()
+        due = self._pace.due(self._packets, nanoseconds)
+        if due is not None:
+            self._sockets.sleep_until(self._start + due)
 
     def _send(self, data: bytes) -> None:
         try:
             self._outlet.send(data)
         except KernelError as error:
+            self._sockets.check_open()  # interfaces go with their namespace
             raise KernelError(
                 error.errno or 0,
                 f"replay packet {self._packets + 1} of {self._path!r}: {error.action}",
@@ -190,35 +191,24 @@ class _Run:
     @property
     def result(self) -> ReplayResult:
         """What was sent until now."""
-        seconds = time.perf_counter() - self._start
+        now = time.perf_counter()
+        seconds = now - (now if self._start is None else self._start)
         return ReplayResult(self._packets, self._bytes, seconds, self._truncated)
 
 
-def _sleep_until(moment: float) -> None:
-    while (remaining := moment - time.perf_counter()) > 0:
-        # the last bit in no time at all, which lets other threads work
-        time.sleep(max(0.0, remaining - _OVERSLEEP))
-
-
-def _read(path: str) -> Iterator[tuple[bytes, int, bool]]:
-    """Yield data, time in nanoseconds, and whether data is missing, of each packet.
+def _read(path: str) -> Iterator[Stored]:
+    """Yield the packets of a file.
 
     Raises:
         ValueError: It is no capture file, or not one of Ethernet.
         OSError: It cannot be read.
     """
-    scapy = load()
-    # opened here: scapy leaves a file open that it does not understand
     with _opened(path) as file:
         try:
-            reader = scapy.utils.RawPcapReader(file)
-            if isinstance(reader, scapy.utils.RawPcapNgReader):
-                yield from _read_pcapng(path, reader)
-            else:
-                yield from _read_pcap(path, reader)
-            if file.read(1):
-                raise EOFError("not all of it can be read")
-        except (EOFError, zlib.error, scapy.error.Scapy_Exception) as error:
+            for stored in read(file):
+                _check_linktype(path, stored.linktype)
+                yield stored
+        except (BrokenFile, EOFError, gzip.BadGzipFile, zlib.error) as error:
             message = f"{path!r} is no pcap or pcapng file, or a broken one: {error}"
             raise ValueError(message) from error
 
@@ -226,34 +216,11 @@ def _read(path: str) -> Iterator[tuple[bytes, int, bool]]:
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
     with open(path, "rb") as file:
-        is_compressed = file.read(2) == _GZIP
-        file.seek(0)
-        if is_compressed:
+        if file.peek(2)[:2] == _GZIP:
             with gzip.open(file) as unpacked:
                 yield cast("BinaryIO", unpacked)
         else:
             yield file
-
-
-def _read_pcap(path: str, reader: Any) -> Iterator[tuple[bytes, int, bool]]:
-    _check_linktype(path, reader.linktype)
-    scale = 1 if reader.nano else 1000
-    for data, about in reader:
-        if len(data) < min(about.caplen, _LONGEST):
-            raise EOFError("it ends in the middle of a packet")
-        moment = about.sec * _SECOND + about.usec * scale
-        yield data, moment, about.wirelen > len(data)
-
-
-def _read_pcapng(path: str, reader: Any) -> Iterator[tuple[bytes, int, bool]]:
-    reader.blocktypes.pop(_SECRETS, None)  # scapy would keep them, for all others
-    moment = 0
-    for data, about in reader:
-        _check_linktype(path, about.linktype)
-        if about.tshigh is not None:  # a simple packet block has no time
-            ticks = (about.tshigh << 32) + about.tslow
-            moment = ticks * _SECOND // about.tsresol
-        yield data, moment, about.wirelen > len(data)
 
 
 def _check_linktype(path: str, linktype: int) -> None:

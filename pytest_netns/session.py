@@ -102,8 +102,10 @@ class NetnsSession:
         return [section for network in networks for section in _sections(network)]
 
     def begin_test(self) -> None:
-        """Forget the networks of the test before."""
+        """Forget the networks of the test before, and its captures."""
         self._networks = []
+        for network in self.manager.networks if self.manager else ():
+            network.forget_captures()
         self._began = time.time_ns()
 
     def note_networks(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -52,6 +51,8 @@ SWITCHED = Topology(
     Veth("third", "br0:port-3", address="10.0.0.3/24"),
 )
 pair = pytest.mark.netns(PAIR)
+#: What messages say of how packets are described.
+FOUR_KINDS = re.compile("a predicate .* a class .* a packet .* tcpdump's language")
 #: IEEE 802 local experimental EtherType 1
 MARKED = 0x88B5
 #: Sends bytes that nobody asked for: an empty frame to nobody.
@@ -107,7 +108,7 @@ class TestSeen:
     def test_found(self, left: NetworkNamespace, what: Any) -> None:
         """However packets are described, those that match are returned."""
         left.ping("right")
-        with left.capture("eth0") as capture:
+        with left.capture("eth0", noise=False) as capture:
             left.ping("right", count=3, interval=0)
             during = capture.assert_seen(what, count=3)
         assert isinstance(during, PacketList)
@@ -133,7 +134,7 @@ class TestSeen:
     def test_missing(self, left: NetworkNamespace) -> None:
         """What was seen instead is shown, with what came nearest and was dropped."""
         left.ping("right")
-        with left.capture("eth0") as capture:
+        with left.capture("eth0", noise=False) as capture:
             left.ping("right")
         with pytest.raises(CaptureError) as caught:
             capture.assert_seen(IP(dst="10.0.0.9") / ICMP(type=8))
@@ -142,7 +143,9 @@ class TestSeen:
         assert "IP(dst=10.0.0.9)" in lines[0]
         assert "on left:eth0; 2 packets were seen, 0 dropped" in lines[0]
         assert re.search(r"0  0\.0+  left:eth0  out  IP / ICMP 10\.0\.0\.1 >", lines[2])
-        assert re.search(r"1  0\.\d+  left:eth0  in   IP / ICMP 10\.0\.0\.2 >", lines[3])
+        assert re.search(
+            r"1  0\.\d+  left:eth0  in   IP / ICMP 10\.0\.0\.2 >", lines[3]
+        )
         assert lines[4].startswith("nearest miss: #0")
         assert "10.0.0.2" in lines[4]
         assert "10.0.0.9" in lines[4]
@@ -150,7 +153,7 @@ class TestSeen:
     def test_too_few(self, left: NetworkNamespace) -> None:
         """Those that there are are counted."""
         left.ping("right")
-        with left.capture("eth0") as capture:
+        with left.capture("eth0", noise=False) as capture:
             left.ping("right", count=2, interval=0)
         with pytest.raises(CaptureError, match="only 4 of 5 packets match ICMP on"):
             capture.assert_seen(ICMP, count=5)
@@ -180,16 +183,17 @@ class TestSeen:
                 assert capture.assert_seen(what)
                 return
             for ask in (capture.assert_seen, capture.assert_not_seen):
-                with pytest.raises(TypeError, match="a predicate .*tcpdump's language"):
+                with pytest.raises(TypeError, match=FOUR_KINDS):
                     ask(what)
-            with pytest.raises(TypeError, match="a predicate .*tcpdump's language"):
-                capture.wait(matching=what)
+            if what is not None:  # which is any packet
+                with pytest.raises(TypeError, match=FOUR_KINDS):
+                    capture.wait(matching=what)
 
     def test_a_wrong_filter(self, left: NetworkNamespace) -> None:
-        """libpcap says what it does not understand."""
+        """What libpcap does not understand is said."""
         with left.capture("eth0") as capture:
             for ask in (capture.assert_seen, capture.assert_not_seen):
-                with pytest.raises(InvalidFilter, match="syntax error"):
+                with pytest.raises(InvalidFilter, match="'porty' is neither"):
                     ask("tcp porty 80")
 
     @pytest.mark.parametrize(
@@ -233,7 +237,7 @@ class TestNotSeen:
     def test_there_is_one(self, left: NetworkNamespace) -> None:
         """All that match are shown, and nothing else."""
         left.ping("right")
-        with left.capture("eth0") as capture:
+        with left.capture("eth0", noise=False) as capture:
             left.ping("right")
         with pytest.raises(CaptureError) as caught:
             capture.assert_not_seen(lambda p: p[ICMP].type == 0)
@@ -243,7 +247,9 @@ class TestNotSeen:
         assert len([line for line in lines if "echo-reply" in line]) == 1
         assert "echo-request" not in str(caught.value)
 
-    def test_down_at_the_beginning(self, netns: Network, left: NetworkNamespace) -> None:
+    def test_down_at_the_beginning(
+        self, netns: Network, left: NetworkNamespace
+    ) -> None:
         """An interface that is down has shown nothing, whatever there was."""
         cable = netns.link("left:eth0")
         cable.set_down()
@@ -252,7 +258,7 @@ class TestNotSeen:
         inconclusive(capture, "left:eth0 was down$")
 
     def test_down_for_a_moment(self, netns: Network, left: NetworkNamespace) -> None:
-        """An interface that was down in between may have missed something, said once."""
+        """An interface that was down in between may have missed something."""
         cable = netns.link("left:eth0")
         with left.capture("eth0") as capture:
             capture.assert_not_seen(ARP)
@@ -262,10 +268,9 @@ class TestNotSeen:
             inconclusive(capture, "left:eth0 was down$")
             assert left.ping("right")
             capture.assert_seen(ICMP)  # it sees again
-        inconclusive_of_tcp = pytest.raises(InconclusiveError, match="was down$")
-        with inconclusive_of_tcp as caught:
+        with pytest.raises(InconclusiveError) as caught:
             capture.assert_not_seen(TCP)
-        assert str(caught.value).count("was down") == 1
+        assert str(caught.value).count("was down") == 1  # said once
 
     def test_removed(self, left: NetworkNamespace) -> None:
         """An interface that was removed shows nothing any more."""
@@ -290,20 +295,31 @@ class TestNotSeen:
             capture.assert_seen(IP(dst="10.0.0.2") / ICMP())
         capture.assert_not_seen(TCP)
 
-    @pytest.mark.parametrize("is_long", [True, False], ids=["queue", "ring"])
+    @pytest.mark.parametrize("source", ["queue", "ring"])
     def test_dropped(
-        self, netns: Network, left: NetworkNamespace, *, is_long: bool
+        self,
+        netns: Network,
+        left: NetworkNamespace,
+        monkeypatch: pytest.MonkeyPatch,
+        source: str,
     ) -> None:
         """If the kernel had no room, what is not there may have been dropped."""
-        capture = made_of_little(netns, has_queue=is_long)
+        capture = netns.capture("left:eth0")
+        monkeypatch.setattr("pytest_netns._queue._CAPACITY", 1024 * 1024)
+        if source == "ring":  # as where long queues are not allowed, and a small one
+            monkeypatch.setattr("pytest_netns._tap.Queue", not_permitted)
+            capture._blocks = 2  # users have no say in sizes
         with capture:
             flood_until_dropped(left, capture)
-            inconclusive(capture, r"  - \d+ packets were dropped")
+            with pytest.raises(InconclusiveError, match=r"\d+ packets were dropped"):
+                capture.assert_not_seen("arp")
         assert capture.dropped > 0
-        inconclusive(capture, f"  - {capture.dropped} packets were dropped")
+        dropped = f"  - {capture.dropped} packets were dropped"
+        with pytest.raises(InconclusiveError, match=dropped):
+            capture.assert_not_seen("arp")
         with pytest.raises(CaptureError, match=f"{capture.dropped:,} dropped by the"):
-            capture.assert_seen(ARP)
-        capture.assert_seen(UDP)
+            capture.assert_seen("arp")
+        capture.assert_seen("udp port 9")
 
     def test_the_other_end(self, netns: Network, left: NetworkNamespace) -> None:
         """A cable whose other end is down is quiet, and that can be known."""
@@ -341,43 +357,49 @@ class TestNotSeen:
             network["left"].ping("right")
             network.close()
             capture.assert_seen(ICMP)
-            with pytest.raises(InconclusiveError, match="the network was closed$"):
+            with pytest.raises(InconclusiveError, match="the network was closed"):
                 capture.assert_not_seen(TCP)
 
     def test_closed_afterwards(self) -> None:
         """What was captured to the end is known for ever, but can be proved no more."""
-        with build(PAIR) as network:
-            with network["left"].capture("eth0", noise=False) as capture:
-                network["left"].ping("right")
+        with (
+            build(PAIR) as network,
+            network["left"].capture("eth0", noise=False) as capture,
+        ):
+            network["left"].ping("right")
         capture.assert_not_seen(TCP)
-        with pytest.raises(InconclusiveError, match="the network is closed$"):
+        with pytest.raises(InconclusiveError, match="the network is closed"):
             capture.assert_not_seen(TCP, positive_control=True)
 
 
-def made_of_little(network: Network, *, has_queue: bool) -> PacketCapture:
-    """Return a capture of left:eth0 with the smallest ring that there is."""
-    capture = network.capture("left:eth0")
-    if not has_queue:
-        capture = PacketCapture(
-            capture._spots,  # noqa: SLF001  # users have no say in sizes
-            blocks=1,
-        )
-        capture._rings_only = True  # type: ignore[attr-defined]  # noqa: SLF001
-    return capture
+def not_permitted(*_: object, **__: object) -> None:
+    """Refuse to make a long queue, as to the root of a user namespace."""
+    raise PermissionError
 
 
 def flood_until_dropped(left: NetworkNamespace, capture: PacketCapture) -> None:
     """Send until the kernel has no room, while nobody can take anything."""
     payload = bytes(1400)
-    sender = left.socket(socket.AF_INET, socket.SOCK_DGRAM)
     left.run("ip neigh replace 10.0.0.9 lladdr 02:00:00:00:00:99 dev eth0")
-    with capture._running._lock:  # noqa: SLF001
+    with (
+        left.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+        capture._running._lock,
+    ):
         for _ in range(200):
             for _ in range(1000):
                 sender.sendto(payload, ("10.0.0.9", 9))
             if capture.dropped:
                 return
     pytest.fail("nothing was dropped")
+
+
+#: How captures may be made that must let marked packets pass.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "tcp port 81": {"bpf_filter": "tcp port 81"},
+    "quiet": {"noise": False},
+    "short": {"snaplen": 14},
+}
 
 
 class TestPositiveControl:
@@ -397,15 +419,10 @@ class TestPositiveControl:
         ],
         ids=lambda where: ",".join(where) or "all",
     )
-    @pytest.mark.parametrize("settings", ["plain", "tcp port 81", "quiet", "short"])
+    @pytest.mark.parametrize("settings", SETTINGS)
     def test_it_sees(self, netns: Network, where: list[str], settings: str) -> None:
         """Wherever it listens, and whatever it keeps, marked packets pass, and hide."""
-        how: dict[str, Any] = {
-            "plain": {},
-            "tcp port 81": {"bpf_filter": "tcp port 81"},
-            "quiet": {"noise": False},
-            "short": {"snaplen": 14},
-        }[settings]
+        how = SETTINGS[settings]
         with netns.capture(*where, **how) as bare:
             with netns.capture(*where, positive_control=True, **how) as capture:
                 capture.assert_not_seen(TCP)
@@ -417,18 +434,18 @@ class TestPositiveControl:
             assert len(one) == len(one.packets)
 
     @pair
-    def test_they_are_sent(self, netns: Network, left: NetworkNamespace) -> None:
+    def test_they_are_sent(self, left: NetworkNamespace) -> None:
         """They are on the wire, in both directions, at the beginning and at the end."""
-        seen = sniffer(left)
-        with left.capture("eth0", positive_control=True):
-            directions = [pkttype for _, pkttype in frames_from(seen)]
-            assert sorted(set(directions)) == [1, 2, socket.PACKET_OUTGOING][1:] or (
-                socket.PACKET_OUTGOING in directions
-            )
-            assert len(directions) == 2
-        assert len(frames_from(seen)) == 2
-        seen.close()
-        assert netns.link("right:eth0").is_up
+        with (
+            sniffer(left) as seen,
+            left.capture("eth0", noise=False, positive_control=True),
+        ):
+            assert [kind for _, kind in frames_from(seen)] == [
+                socket.PACKET_OUTGOING,
+                socket.PACKET_MULTICAST,
+            ]
+            left.capture("eth0").__enter__().assert_not_seen(ARP, positive_control=True)
+            assert len(frames_from(seen)) == 4  # before and after, each in and out
 
     @pair
     def test_they_hide(
@@ -453,7 +470,9 @@ class TestPositiveControl:
         assert netns["right"].interface("eth0").is_up
 
     @pair
-    def test_they_hide_from_others(self, netns: Network, left: NetworkNamespace) -> None:
+    def test_they_hide_from_others(
+        self, netns: Network, left: NetworkNamespace
+    ) -> None:
         """Captures do not see each other's, whether they have their own or not."""
         innocent = frame_like_a_marked_one()
         everyone = netns.capture(noise=False)
@@ -491,8 +510,14 @@ class TestPositiveControl:
     @pytest.mark.parametrize("when", ["beginning", "end", "asked"])
     def test_what_stops_them(self, left: NetworkNamespace, when: str) -> None:
         """A rule that lets nothing leave leaves everything open."""
-        stop = """table netdev stop { chain out {
-            type filter hook egress device eth0 priority 0; drop } }"""
+        stop = """
+            table netdev stop {
+                chain out {
+                    type filter hook egress device eth0 priority 0
+                    drop
+                }
+            }
+        """
         if when == "beginning":
             left.nft(stop)
         with left.capture("eth0", positive_control=when != "asked") as capture:
@@ -536,13 +561,15 @@ class TestPositiveControl:
     @pair
     def test_a_slow_queue(self, left: NetworkNamespace) -> None:
         """They may come late, as all packets do there."""
-        left.ping("right")
-        left.run("tc qdisc add dev eth0 root tbf rate 16kbit burst 1600 limit 30000")
-        sender = left.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        with left.capture("eth0", noise=False) as before:
-            for _ in range(3):
-                sender.sendto(bytes(600), ("10.0.0.2", 9))
-        assert len([p for p in before.packets if UDP in p]) < 3  # they are held up
+        left.run("ip neigh replace 10.0.0.9 lladdr 02:00:00:00:00:99 dev eth0")
+        left.run("tc qdisc add dev eth0 root tbf rate 64kbit burst 1600 limit 30000")
+        with (
+            left.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+            left.capture("eth0", noise=False) as before,
+        ):
+            for _ in range(4):
+                sender.sendto(bytes(1000), ("10.0.0.9", 9))
+        assert len([p for p in before.packets if UDP in p]) < 4  # they are held up
         with left.capture("eth0", positive_control=True) as capture:
             pass
         capture.assert_not_seen(ARP)
@@ -581,7 +608,7 @@ def sniffer(namespace: NetworkNamespace) -> socket.socket:
 
 def frames_from(seen: socket.socket) -> list[tuple[bytes, int]]:
     """Return the frames of the markers' type that it has seen, with their kind."""
-    frames = []
+    frames: list[tuple[bytes, int]] = []
     while True:
         try:
             frame, address = seen.recvfrom(2000)
@@ -589,8 +616,3 @@ def frames_from(seen: socket.socket) -> list[tuple[bytes, int]]:
             return frames
         if frame[12:14] == MARKED.to_bytes(2, "big"):
             frames.append((frame, address[2]))
-
-
-def test_sizes_are_nobodys_business() -> None:
-    """The program that shows captures knows them without the plugin."""
-    assert subprocess.run(["true"], check=False).returncode == 0

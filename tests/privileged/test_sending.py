@@ -337,6 +337,21 @@ class TestNetworkLayer:
         told = Ether(ear.frame(b"\x00\x02" + as_bytes(mine)))
         assert (told.dst, told[ARP].psrc) == (gateway, "10.0.0.9")
 
+    @pytest.mark.parametrize("how", ["send", "sendp"])
+    def test_announcement(
+        self, netns: Network, left: NetworkNamespace, ear: Ear, how: str
+    ) -> None:
+        """An address of one's own is announced to all, through the interface given."""
+        mine = netns.link("left:eth0").lladdr
+        announcement = ARP(op="is-at", psrc="10.0.0.1", pdst="10.0.0.1")
+        if how == "send":
+            left.send(announcement, dev="eth0")
+        else:
+            left.sendp(Ether() / announcement, dev="eth0")
+        told = Ether(ear.frame(b"\x00\x02" + as_bytes(mine)))
+        assert (told.dst, told.src) == ("ff:ff:ff:ff:ff:ff", mine)
+        assert (told[ARP].hwsrc, told[ARP].pdst) == (mine, "10.0.0.1")
+
     def test_interface_without_link_layer(self, left: NetworkNamespace) -> None:
         """Through a tun device packets leave as they are, and answers are found."""
         with Tun(left, "tun0") as tun:

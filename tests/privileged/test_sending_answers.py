@@ -359,6 +359,23 @@ class TestAnswers:
             left.srp1(Ether() / IP(dst="10.0.0.96") / ICMP(), dev="eth0", timeout=600)
             is None
         )
+        answered, unanswered = left.sr(
+            IP(dst="10.0.0.95") / ICMP(), multi=True, timeout=600
+        )
+        assert (len(answered), len(unanswered)) == (0, 1)
+        assert time.monotonic() - start < 60
+
+    def test_interval(self, left: NetworkNamespace) -> None:
+        """Packets leave one interval apart; after the last one nobody waits for it."""
+        packet = IP(dst="10.1.0.2", ttl=[61, 62, 63]) / ICMP()
+        start = time.monotonic()
+        answered, _ = left.sr(packet, inter=0.05, timeout=600)
+        assert 0.1 <= time.monotonic() - start < 60
+        times = [query.sent_time or 0.0 for query, _ in answered]
+        assert times[1] - times[0] > 0.04
+        assert times[2] - times[1] > 0.04
+        assert left.sr1(packet, inter=0.05, timeout=600) is not None
+        assert left.sr1(IP(dst="10.1.0.2") / ICMP(), inter=600) is not None
         assert time.monotonic() - start < 60
 
     def test_own_packets(self, left: NetworkNamespace) -> None:

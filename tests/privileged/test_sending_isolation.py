@@ -30,6 +30,8 @@ from pytest_netns import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .conftest import Machine
+
 # scapy's types say of no packet what may be in it, nor what "/" gives
 ICMP, IP, UDP = (cast("Any", one) for one in (inet.ICMP, inet.IP, inet.UDP))
 IPv6, ICMPv6EchoRequest = (
@@ -138,6 +140,23 @@ class TestEverywhere:
             assert left.sr1(asked, timeout=10) is not None
         assert netns["gw"].call(left.sr1, asked, timeout=10) is not None
         assert asyncio.run(work()) is not None
+
+    def test_machine(self, machine: Machine) -> None:
+        """The machine itself, as a node of a network, can send and be answered."""
+        machine.passes(
+            """
+            from scapy.layers.inet import ICMP, IP
+            from scapy.layers.l2 import ARP, Ether
+
+            @pytest.mark.netns(CABLE)
+            def test_both_ways(netns):
+                assert netns["host"].sr1(IP(dst="10.5.0.2") / ICMP()) is not None
+                assert netns["server"].sr1(IP(dst="10.5.0.1") / ICMP()) is not None
+                ours = netns["host"].interfaces[-1].name
+                asked = Ether() / ARP(pdst="10.5.0.2")
+                assert netns["host"].srp1(asked, dev=ours).psrc == "10.5.0.2"
+            """
+        )
 
 
 SENDS: dict[str, Callable[[NetworkNamespace], object]] = {

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from scapy.layers import inet, inet6, l2
 from scapy.packet import Raw, fuzz
+from scapy.utils import wrpcap
 
 from pytest_netns import (
     ClosedError,
@@ -34,6 +35,7 @@ from pytest_netns import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 # scapy's types say of no packet what may be in it, nor what "/" gives
 ICMP, IP, TCP, UDP = (
@@ -183,7 +185,7 @@ class TestNoWay:
     @pytest.mark.parametrize(
         ("destination", "words"),
         [
-            ("10.0.0.99", "through 'eth0' .*ARP for 10.0.0.99 within 1 s"),
+            ("10.0.0.99", "through 'eth0' .*ARP for 10.0.0.99 within 1.5 s"),
             ("10.7.0.1", "send to 10.7.0.1 .*ARP for gateway 10.0.0.98"),
             ("fd00::99", "neighbour discovery for fd00::99"),
         ],
@@ -380,6 +382,54 @@ class TestLeftovers:
         assert sockets() == before
         assert threading.enumerate() == threads
         assert left.sr1(PING) is not None
+
+    @pytest.mark.parametrize("how", ["spawned", "a thread of its own"])
+    @pytest.mark.parametrize("what", ["sr1", "send", "replay"])
+    def test_still_at_it(self, tmp_path: Path, what: str, how: str) -> None:
+        """When the network is closed, whoever still waits in it is told so."""
+        network = build(PAIR)
+        left, right = network["left"], network["right"]
+        server = right.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        server.bind(("10.0.0.2", 7000))
+        server.settimeout(10)
+        packet = IP(dst="10.0.0.2") / UDP(sport=5000, dport=7000) / b"?"
+        if what == "replay":
+            twice = [Ether(dst=right.interface("eth0").lladdr) / packet] * 2
+            twice[0].src, twice[0].time, twice[0][IP].src = (
+                "02:00:00:00:00:01",
+                0,
+                "10.0.0.1",
+            )
+            twice[1] = twice[0].copy()
+            twice[1].time = 3600
+            wrpcap(str(tmp_path / "file"), twice)
+        calls: dict[str, Callable[[], object]] = {
+            "sr1": lambda: left.sr1(packet, timeout=600),
+            "send": lambda: left.send([packet, packet], inter=600),
+            "replay": lambda: left.replay(tmp_path / "file", dev="eth0"),
+        }
+        ended: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                calls[what]()
+            except BaseException as error:
+                ended.append(error)
+
+        thread = threading.Thread(target=work)
+        if how == "spawned":
+            left.spawn(work)
+        else:
+            thread.start()
+        assert server.recv(10) == b"?"
+        start = time.monotonic()
+        network.close()
+        if how != "spawned":
+            thread.join(30)
+        assert time.monotonic() - start < 60
+        (error,) = ended
+        # a task is cancelled anyway
+        assert isinstance(error, ClosedError) or how == "spawned"
 
     def test_after_the_network(self) -> None:
         """A network that is closed leaves neither sockets nor threads."""

@@ -39,7 +39,13 @@ from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
 
 from pytest_netns import KernelError
-from pytest_netns._bpf import MARKER_TYPE, REJECT_ALL, Instruction, program
+from pytest_netns._bpf import (
+    MARKER_BEGIN,
+    MARKER_TYPE,
+    REJECT_ALL,
+    Instruction,
+    program,
+)
 from pytest_netns._socket_filter import attach
 
 if TYPE_CHECKING:
@@ -151,9 +157,29 @@ def test_a_marker_passes_every_filter() -> None:
     ],
 )
 def test_what_is_no_marker_is_up_to_the_filter(frame: bytes) -> None:
-    """Other captures' markers are packets like any other."""
+    """What only looks like a marker is a packet like any other."""
     assert received(program(REJECT_ALL, snaplen=99, marker=MARKER), frame) is None
     assert received(program(None, snaplen=99, marker=MARKER), frame) == frame
+
+
+def test_markers_of_others() -> None:
+    """Other captures' markers pass nowhere, and are known by how they begin."""
+    begin = MARKER_BEGIN.to_bytes(4, "big")
+    own, other = begin + b"mine", begin + b"your"
+    for marker in (None, own, MARKER):
+        code = program(None, snaplen=SNAPLEN, marker=marker)
+        assert received(code, marked(other)) is None
+        assert received(code, marked(other[:3])) == marked(other[:3])
+        assert received(code, marked(other, 0x0800)) == marked(other, 0x0800)
+    assert received(program(None, snaplen=SNAPLEN, marker=own), marked(own))
+
+
+def test_a_marker_is_kept_whole() -> None:
+    """However little is kept of other packets, it can be recognised."""
+    code = program(None, snaplen=14, marker=MARKER)
+
+    assert received(code, marked(MARKER + b"number")) == marked(MARKER + b"number")
+    assert received(code, marked(bytes(8))) == marked(bytes(8))[:14]
 
 
 def test_links_without_ethernet_have_no_markers() -> None:
