@@ -74,9 +74,14 @@ def deferred_signals() -> Iterator[DeferredSignals]:
 
 
 def _restore(replaced: list[tuple[int, Handler]]) -> None:
-    # Ctrl-C last: from then on it may come between any two bytecodes
-    while replaced:
-        signal.signal(*replaced.pop())
+    try:
+        # Ctrl-C last: from then on it may come between any two bytecodes
+        while replaced:
+            signal.signal(*replaced[-1])
+            replaced.pop()
+    finally:
+        if replaced:  # the handler of another signal, such as a timeout's, has raised
+            _restore(replaced)
 
 
 #: SIGINT is among the first to be replaced, and so the last to come back.
