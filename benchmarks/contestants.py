@@ -48,10 +48,10 @@ class Ours:
 
     name = "pytest-netns"
 
-    def __init__(self, topology: Topology = PAIR) -> None:
+    def __init__(self, topology: Topology = PAIR, *, records: bool = False) -> None:
         """Make the manager that a pytest session would have."""
         self._topology = topology
-        self._manager = NetworkManager()
+        self._manager = NetworkManager(records=records)
         self._network = ExitStack()
 
     def build(self) -> None:

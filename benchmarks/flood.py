@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Send small packets at a steady rate: ``flood.py PACKETS RATE``.
 
 It says "ready" when it can begin, begins when it is told anything, and says at the

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _NAMES: Final = (
     *("build", "cycle", "run", "with", "scale", "nat", "openvswitch"),
-    *("sending", "startup", "memory"),
+    *("capture", "sending", "startup", "memory"),
 )
 _WITH_PEERS: Final = frozenset({"build", "cycle"})
 _ROOT: Final = Path(__file__).resolve().parent.parent
@@ -85,6 +85,7 @@ def _measure(options: argparse.Namespace, progress: Progress) -> list[Section]:
         (("scale",), "scale", "measure", ()),
         (("nat",), "nat", "measure", ()),
         (("openvswitch",), "openvswitch", "measure", ()),
+        (("capture",), "capturing", "measure", ()),
         (("sending",), "sending", "measure", ()),
         (("startup",), "startup", "measure", ()),
         (("memory",), "memory", "measure", ()),

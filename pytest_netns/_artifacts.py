@@ -20,8 +20,16 @@ _LONGEST = 150
 
 
 def directory_for(artifacts: str, test: str) -> str:
-    """Return the directory of a test, by its pytest node id."""
-    return os.path.join(artifacts, _file_name(test))
+    """Return the directory of a test, by its pytest node id; each has its own."""
+    head, bracket, parameters = test.partition("[")
+    parameters = parameters.removesuffix("]")
+    name = _plain(head + bracket + parameters)
+    # what is replaced in the head is what all names have there
+    is_odd = "-" in head or _UNWANTED.search(parameters) or not name
+    if is_odd or len(name) == _LONGEST:
+        digest = blake2b(test.encode(errors="replace"), digest_size=4).hexdigest()
+        name = f"{name}-{digest}".lstrip("-")
+    return os.path.join(artifacts, name)
 
 
 def save_packets(
@@ -45,7 +53,7 @@ def save_packets(
             yield _saved(path, partial(recording.save, since=since))
         begun = [capture for capture in network.captures if capture.has_begun]
         for index, capture in enumerate(begun, 1):
-            name = _file_name(f"capture{infix}-{index}-{capture.place}")
+            name = _plain(f"capture{infix}-{index}-{capture.place}")
             path = os.path.join(directory, f"{name}.pcapng")
             yield _saved(path, partial(_save, capture))
 
@@ -59,16 +67,12 @@ def _saved(path: str, save: Callable[[str], int]) -> str:
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         count = save(path)
-    except OSError as error:  # the test's own failure is what counts
-        return f"{path}: cannot be written: {error.strerror}"
+    except Exception as error:  # the test's own failure is what counts
+        why = error.strerror if isinstance(error, OSError) else repr(error)
+        return f"{path}: cannot be written: {why}"
     return f"{path}: {count} packet{'' if count == 1 else 's'}"
 
 
-def _file_name(text: str) -> str:
-    """Return a name that any file system takes, another one for each text."""
-    name = _UNWANTED.sub("-", text).strip("-")
-    _, _, parameters = text.rstrip("]").partition("[")
-    if len(name) <= _LONGEST and not _UNWANTED.search(parameters):
-        return name  # what is replaced is what all names have
-    digest = blake2b(text.encode(errors="replace"), digest_size=4).hexdigest()
-    return f"{name[:_LONGEST]}-{digest}"
+def _plain(text: str) -> str:
+    """Return a text as any file system takes it in a name."""
+    return _UNWANTED.sub("-", text).lstrip("-.")[:_LONGEST]

@@ -7,7 +7,6 @@ without a name, and come back one at a time.
 from __future__ import annotations
 
 import bisect
-import contextlib
 import heapq
 import mmap
 import os
@@ -17,31 +16,28 @@ import weakref
 from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, overload
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 from ._tpacket import count_of, entry_at, offsets_of, time_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ._frame import Frame
-    from ._tpacket import Entry
+    from ._tpacket import Block, Entry
 
 #: How many bytes of blocks stay in memory.
 _IN_MEMORY = 64 * 1024 * 1024
-#: How many of them have a place of their own each.
-_SINGLE = 1024 * 1024
-#: How large the pieces of memory are that the others share.
-_PIECE = 8 * 1024 * 1024
+#: How large the pieces are in which they share it, and which blocks have their own.
+_PIECE = 2 * 1024 * 1024
+_SMALL = 16 * 1024
+_FILLED = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
 #: How many blocks are kept taken apart, for each ring.
 _AT_HAND = 4
 
 # a place in a store is one number: ring, block and offset
 _OFFSET_BITS = 20
 _BLOCK_BITS = 28
-
-
-_Block: TypeAlias = "bytes | memoryview[int]"
 
 
 class _Spilled(NamedTuple):
@@ -59,34 +55,25 @@ class _Opened(NamedTuple):
 
 
 class _Memory:
-    """Memory for copies of blocks, in pieces for which the kernel has large pages.
+    """Memory for copies of blocks, in pieces that the kernel hands out at once.
 
-    A new page of usual size takes longer to get than to fill. A capture of a few
-    packets needs no large one.
+    One page at a time it takes longer to hand them out than to fill them. Large pages
+    take less still, but not in a virtual machine that gives unused ones back.
     """
 
     def __init__(self) -> None:
-        self._single = _SINGLE
         self._left: memoryview[int] = memoryview(b"")
 
-    def copy(self, block: _Block) -> _Block:
-        """Return a copy of a block."""
+    def copy(self, block: Block) -> Block:
+        """Return a copy of a block, or what need not be copied."""
         length = len(block)
-        if length <= self._single:
-            self._single -= length
+        if length < _SMALL or isinstance(block, bytes):
             return bytes(block)
         if len(self._left) < length:
-            self._left = memoryview(_large_piece(max(length, _PIECE)))
-        place, self._left = self._left[:length], self._left[length:]
-        place[:] = block
-        return place
-
-
-def _large_piece(size: int) -> mmap.mmap:
-    piece = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with contextlib.suppress(OSError):  # a kernel may have no large pages
-        piece.madvise(mmap.MADV_HUGEPAGE)
-    return piece
+            self._left = memoryview(mmap.mmap(-1, max(_PIECE, length), _FILLED))
+        copy, self._left = self._left[:length], self._left[length:]
+        copy[:] = block
+        return copy
 
 
 class Store:
@@ -102,7 +89,7 @@ class Store:
     def __init__(self, rings: int, *, in_memory: int | None = None) -> None:
         self._room = _IN_MEMORY if in_memory is None else in_memory
         self._memory = _Memory()
-        self._blocks: list[list[_Block | _Spilled]] = [[] for _ in range(rings)]
+        self._blocks: list[list[Block | _Spilled]] = [[] for _ in range(rings)]
         #: How many packets are in front of each block of a ring, and how many in all.
         self._starts: list[list[int]] = [[0] for _ in range(rings)]
         self._file: int | None = None
@@ -110,28 +97,33 @@ class Store:
         self._at_hand: OrderedDict[tuple[int, int], _Opened] = OrderedDict()
         self._lock = threading.Lock()
 
-    def add(self, ring: int, *blocks: _Block) -> None:
-        """Keep copies of some blocks."""
-        copies = self._put_away(blocks)
-        starts = self._starts[ring]
+    def add(self, ring: int, block: Block) -> None:
+        """Keep a copy of a block."""
+        self.add_all(ring, [block])
+
+    def add_all(self, ring: int, blocks: Iterable[Block]) -> None:
+        """Keep copies of blocks, each of which lasts until the next is asked for."""
+        surplus: list[bytes] = []
         for block in blocks:
-            starts.append(starts[-1] + count_of(block))
-        self._blocks[ring] += copies  # last: from now on they are there for others
+            if surplus or len(block) > self._room:
+                surplus.append(bytes(block))
+            else:
+                self._room -= len(block)
+                self._append(ring, self._memory.copy(block), count_of(block))
+        if surplus:
+            for block, kept in zip(surplus, self._spill(surplus), strict=True):
+                self._append(ring, kept, count_of(block))
 
-    def _put_away(self, blocks: Sequence[_Block]) -> list[_Block | _Spilled]:
-        copies: list[_Block | _Spilled] = []
-        for number, block in enumerate(blocks):
-            if len(block) > self._room:
-                return [*copies, *self._spill(blocks[number:])]
-            self._room -= len(block)
-            copies.append(self._memory.copy(block))
-        return copies
+    def _append(self, ring: int, kept: Block | _Spilled, count: int) -> None:
+        starts = self._starts[ring]
+        starts.append(starts[-1] + count)
+        self._blocks[ring].append(kept)  # last: from now on it is there for others
 
-    def _spill(self, blocks: Sequence[_Block]) -> Iterable[_Block | _Spilled]:
-        """Write blocks to the file, all at once.
+    def _spill(self, blocks: Sequence[bytes]) -> Sequence[bytes | _Spilled]:
+        """Write blocks to the file, with one call.
 
-        Each time that the interpreter's lock is let go, a busy test may keep it
-        longer than the kernel takes to fill the next block.
+        Each lets go of the interpreter's lock, and a test that computes keeps that
+        longer than the next block takes to come.
         """
         try:
             if self._file is None:
@@ -140,9 +132,9 @@ class Store:
                 weakref.finalize(self, os.close, self._file)
             written = os.pwritev(self._file, blocks, self._file_length)
         except OSError:  # no space: rather memory than a packet that is missing
-            written = 0
+            return blocks
         if written != sum(map(len, blocks)):
-            return map(self._memory.copy, blocks)
+            return blocks
         spilled = []
         for block in blocks:
             spilled.append(_Spilled(self._file_length, len(block)))
@@ -253,7 +245,12 @@ class Frames(Sequence["Frame"]):
         ]
         #: Places found so far, where order or number is not known beforehand.
         self._found = array("Q")
-        self._search = self._find()
+        # of what it needs, not of itself: nobody could let go of that
+        self._search = _find(
+            store,
+            {ring: range(self._begin[ring], extent[ring]) for ring in self._rings},
+            lambda place: keep is None or keep(frame_of(*store.entry(place))),
+        )
         self._lock = threading.Lock()
 
     @property
@@ -313,11 +310,12 @@ class Frames(Sequence["Frame"]):
                     return
                 self._found.append(place)
 
-    def _find(self) -> Iterator[int]:
-        rings = (
-            self._store.places(ring, range(self._begin[ring], self._extent[ring]))
-            for ring in self._rings
-        )
-        for _, place in heapq.merge(*rings):
-            if self._keep is None or self._keep(self._at(place)):
-                yield place
+
+def _find(
+    store: Store, blocks: Mapping[int, range], keep: Callable[[int], bool]
+) -> Iterator[int]:
+    """Yield the places of what some blocks of some rings have, in order of time."""
+    rings = (store.places(ring, numbers) for ring, numbers in blocks.items())
+    for _, place in heapq.merge(*rings):
+        if keep(place):
+            yield place

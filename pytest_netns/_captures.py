@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 from ._inside import Inside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ._scapy import Packet
+    from ._matching import Wanted
     from .capture import PacketCapture
 
 
@@ -19,7 +17,7 @@ class Captures(Inside):
     def capture(
         self,
         *interfaces: str,
-        bpf_filter: str | Callable[[Packet], object] | None = None,
+        bpf_filter: Wanted | None = None,
         noise: bool = True,
         snaplen: int = 262_144,
         positive_control: bool = False,

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ._addresses import Address
+    from ._matching import Wanted
     from ._mounts import Surroundings
     from ._nsfile import NamespaceFile, Visit
-    from ._scapy import Packet
     from .capture import PacketCapture
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class Home(Protocol):
     def capture(
         self,
         *endpoints: str,
-        bpf_filter: str | Callable[[Packet], object] | None = None,
+        bpf_filter: Wanted | None = None,
         noise: bool = True,
         snaplen: int = 262_144,
         positive_control: bool = False,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import sys
 from typing import TYPE_CHECKING
 
 from ._bpf import REJECT_ALL
@@ -30,6 +31,7 @@ _PACKET_STATISTICS = 6
 _PACKET_AUXDATA = 8
 _SO_RCVBUFFORCE = 33
 _SO_TIMESTAMPNS = 35
+_SO_MEMINFO = 55
 _ETH_P_ALL = socket.htons(0x0003)
 _ADDRESS = struct.Struct("=HHi12x")
 #: A time and, behind it, struct tpacket_auxdata, each with struct cmsghdr.
@@ -66,7 +68,7 @@ class Queue:
         is_promiscuous: bool = False,
         snaplen: int,
     ) -> None:
-        self._packets = self._dropped = 0
+        self._packets = self._dropped = self._taken = 0
         self._snaplen = snaplen
         self._inbox: Inbox | None = None
         self._error = 0
@@ -91,10 +93,14 @@ class Queue:
         return self._socket.fileno()
 
     def take(self) -> Iterator[bytes]:
-        """Yield what has come, in blocks."""
+        """Yield what has come by now, in blocks."""
         frames: list[bytes] = []
         size = 0
-        while received := self._receive():
+        # not until there is none: they may come as fast as they are taken
+        missing, _ = self.waiting
+        while missing > 0 and (received := self._receive()):
+            missing -= len(received)
+            self._taken += len(received)
             frames += received
             size += sum(map(len, received))
             if size > _BLOCK_SIZE:
@@ -102,6 +108,13 @@ class Queue:
                 frames, size = [], 0
         if frames:
             yield pack_block(frames)
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """How many packets there are to take, and how many bytes they take up."""
+        packets, dropped = self.statistics
+        memory = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 4)
+        return packets - dropped - self._taken, int.from_bytes(memory, sys.byteorder)
 
     def _receive(self) -> list[bytes]:
         if self._inbox is None:

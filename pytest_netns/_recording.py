@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import threading
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -27,25 +28,37 @@ class Recording:
 
     def __init__(self, spots: Callable[[], Sequence[Spot]]) -> None:
         self._spots = spots
+        self._one_at_a_time = threading.Lock()
         self._covered: set[tuple[str, str | None]] = set()
         #: One for the beginning, and one for each time that something was added.
         self.captures: list[PacketCapture] = []
 
     def extend(self) -> None:
-        """Begin to capture on what is not captured on yet."""
-        spots = list(self._uncovered())
-        if spots:
+        """Begin to capture on what is not captured on yet.
+
+        Raises:
+            KernelError: The kernel refuses; the next time it is tried again.
+        """
+        with self._one_at_a_time:
+            spots = list(self._uncovered())
+            if not spots:
+                return
             capture = PacketCapture(lambda: spots, blocks=_BLOCKS)
-            capture.__enter__()  # it ends with the network
-            self.captures.append(capture)
+            self.captures.append(capture)  # first: Ctrl-C may come when it has begun
+            try:
+                capture.__enter__()  # it ends with the network
+            except BaseException:
+                self.captures.remove(capture)
+                raise
+            self._covered |= {
+                (spot.place, name) for spot in spots for name in _all(spot)
+            }
 
     def _uncovered(self) -> Iterator[Spot]:
         for spot in self._spots():
-            names: tuple[str | None, ...] = spot.ifnames or (None,)
-            if spot.ifnames == ():
-                continue  # the machine, without any interface of the network
-            new = [name for name in names if (spot.place, name) not in self._covered]
-            self._covered |= {(spot.place, name) for name in new}
+            new = [
+                name for name in _all(spot) if (spot.place, name) not in self._covered
+            ]
             if new:
                 yield spot._replace(ifnames=tuple(filter(None, new)) or None)
 
@@ -69,3 +82,8 @@ class Recording:
         dropped = sum(capture.dropped for capture in self.captures)
         save(path, recent, places, dropped=dropped)
         return len(recent)
+
+
+def _all(spot: Spot) -> tuple[str | None, ...]:
+    """Return what is captured on: None is all; () the machine, without any of ours."""
+    return (None,) if spot.ifnames is None else spot.ifnames

@@ -131,8 +131,11 @@ class Ring:
         """Return the descriptor, which is readable when there is a block to take."""
         return self._socket.fileno()
 
-    def take(self) -> Iterator[bytes]:
-        """Yield the blocks that the kernel has handed over, and give them back."""
+    def take(self) -> Iterator[memoryview[int]]:
+        """Yield the blocks that the kernel has handed over, and give them back.
+
+        A block may change as soon as the next one is asked for.
+        """
         view = self._memory.view
         while True:
             start = self._current * BLOCK_SIZE
@@ -142,7 +145,7 @@ class Ring:
             if not status & _TP_STATUS_USER:
                 return
             if count and first < BLOCK_SIZE:
-                yield bytes(view[start : start + min(length, BLOCK_SIZE)])
+                yield view[start : start + min(length, BLOCK_SIZE)]
             # the count first: an open block's tells whether there is more to come
             _WORD.pack_into(view, start + COUNT_OFFSET, 0)
             _WORD.pack_into(view, start + STATUS_OFFSET, 0)

@@ -20,11 +20,18 @@ if TYPE_CHECKING:
 
     from ._bpf import Instruction
     from ._spot import Spot
+    from ._tpacket import Block
 
-#: After how many packets it pays to make a ring.
-_MANY = 4096
+#: After how many packets it pays to make a ring; and if so many are there at once.
+_MANY = 2048
+_MANY_AT_ONCE = 512
 #: From how many bytes on, on average, packets are too large for it.
 _LARGE = 8192
+#: For how many milliseconds packets may gather; and how many blocks of a ring are
+#: filled in one, at three million small packets a second.
+_REST_OF_QUEUE = 4
+_REST_OF_RING = 20
+_BLOCKS_A_MILLISECOND = 3
 
 
 class Settings(NamedTuple):
@@ -161,8 +168,13 @@ class Tap:
         Large ones are not: a block has room for one or two of them, and the
         kernel is done with all blocks before anybody can take them.
         """
-        is_much = self._packets > _MANY and self._bytes < _LARGE * self._packets
-        return is_much and not (self.is_stopped or self.has_ring or self._renounced)
+        queue = self._sources[-1]
+        if isinstance(queue, Ring) or self.is_stopped or self._renounced:
+            return False
+        waiting, taken_up = queue.waiting
+        packets, size = self._packets + waiting, self._bytes + taken_up
+        is_much = waiting > _MANY_AT_ONCE or packets > _MANY
+        return is_much and size < _LARGE * packets
 
     def renounce_ring(self) -> None:
         """Stay with the queue."""
@@ -200,10 +212,10 @@ class Tap:
         self._sources.append(ring)
         last: list[bytes] = []
         later: list[bytes] = []
-        for block in queue.take():
+        for block in map(bytes, queue.take()):
             last.append(block)
             yield block
-            later += ring.take()  # it must not run full meanwhile
+            later += map(bytes, ring.take())  # it must not run full meanwhile
         self._seam = Seam(last, since)
         yield from map(self._seam.cut, later)
 
@@ -213,12 +225,22 @@ class Tap:
         """Return the descriptor that is readable when there is something to take."""
         return self._sources[-1].fileno()
 
-    def take(self) -> Iterator[bytes]:
-        """Yield the blocks that are there."""
+    @property
+    def rest(self) -> int:
+        """For how many milliseconds it can be left alone, at any rate of packets."""
+        if not self.has_ring:
+            return _REST_OF_QUEUE
+        return min(self._settings.blocks // _BLOCKS_A_MILLISECOND, _REST_OF_RING)
+
+    def take(self) -> Iterator[Block]:
+        """Yield the blocks that are there; each lasts until the next is asked for."""
         for block in self._sources[-1].take():
             self._packets += count_of(block)
             self._bytes += len(block)
-            yield self._seam.cut(block) if self._seam else block
+            if self._seam is None or self._seam.is_past:
+                yield block
+            else:
+                yield self._seam.cut(bytes(block))
 
     @property
     def held(self) -> tuple[int, int] | None:

@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING
 from ._links import links_of
 from ._nsfile import go_home, is_home
 from ._tap import Tap
-from .errors import ClosedError, KernelError, UnknownName
+from ._threads import Job
+from .errors import UnknownName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from ._blocks import Store
+    from ._ring import Ring
     from ._spot import Spot
     from ._tap import Settings
+    from ._tpacket import Block
 
 #: How long the kernel may take to hand over what it holds, in seconds.
 _PATIENCE = 2.0
-#: How often queues are emptied, in milliseconds. Whoever waits for packets does it as
-#: well, so nobody has to wake up for each of them.
+#: How long whoever waits for packets waits for the same sockets, in milliseconds.
 _INTERVAL = 10
 
 
@@ -74,6 +76,7 @@ class Reader:
         self._store = store
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._lock = threading.RLock()
+        self._process = os.getpid()
         self.has_ended = False
 
     def start(self) -> None:
@@ -96,6 +99,10 @@ class Reader:
         try:
             while not self.has_ended:
                 self._work_once()
+        except BaseException as error:
+            for tap in self._taps:
+                tap.interruptions.append(f"{tap.name}: {error!r}")
+            raise
         finally:
             with self._lock:
                 self.has_ended = True  # from here on nobody touches a tap
@@ -105,26 +112,39 @@ class Reader:
             os.close(self._wake)
 
     def _work_once(self) -> None:
-        # a queue is readable for each packet, a ring once for many
-        rings = [tap for tap in self._taps if tap.has_ring]
-        has_queues = len(rings) < len(self._taps)
-        _await_any([*rings, self._wake], _INTERVAL if has_queues else None)
+        _await_any([*self._taps, self._wake], None)
+        # to get up for one packet does not pay: who waits for it takes it
+        _await_any([self._wake], min((tap.rest for tap in self._taps), default=0))
+        with self._lock:
+            needy = [tap for tap in self._taps if tap.needs_ring]
+        # before they are emptied, which takes as long as it takes many to come
+        self._change_to_rings(needy)
         self.empty()
-        for tap in self._taps:
-            if tap.needs_ring:
-                self._change_to_ring(tap)
 
-    def _change_to_ring(self, tap: Tap) -> None:
-        try:
-            ring = tap.make_ring()
-        except (KernelError, ClosedError):  # no memory for it: the queue has to do
-            tap.renounce_ring()
-            return
-        self.empty()  # what has come meanwhile
+    def _change_to_rings(self, taps: Sequence[Tap]) -> None:
+        """Make rings, at the same time since each waits for the kernel; use them."""
+        jobs = [Job(tap.make_ring) for tap in taps]
+        threads = [threading.Thread(target=job.perform) for job in jobs[1:]]
+        for thread in threads:
+            thread.start()
+        for job in jobs[:1]:
+            job.perform()
+        for thread in threads:
+            thread.join()
+        for tap, job in zip(taps, jobs, strict=True):
+            if job.value is None:  # no memory for it: the queue has to do
+                tap.renounce_ring()
+            else:
+                self._change_to_ring(tap, job.value)
+
+    def _change_to_ring(self, tap: Tap, ring: Ring) -> None:
         with self._lock:
             if not self.has_ended and not tap.is_stopped:
+                others = [one for one in self._taps if one is not tap]
                 try:
-                    self._keep(tap, tap.change_to(ring))
+                    for block in tap.change_to(ring):
+                        self._keep(tap, [block])
+                        self._empty_rings(others)
                     return
                 except OSError:  # the interface is gone: there is nothing to see
                     tap.renounce_ring()
@@ -135,13 +155,16 @@ class Reader:
 
         By turns: while a long queue is emptied, no ring may run full.
         """
+        if self._is_of_parent:
+            return
         with self._lock:
             if self.has_ended:
                 return  # the taps are being closed
-            have_more = True
-            while have_more:
-                rounds = [self._take_some(tap) for tap in self._taps]
-                have_more = any(rounds)
+            self._empty_rings(self._taps)
+            queues = [(tap, tap.take()) for tap in self._taps if not tap.has_ring]
+            while queues:
+                queues = [one for one in queues if self._keep_next(*one)]
+                self._empty_rings(self._taps)
             for tap in self._taps:
                 tap.note_error()
 
@@ -149,22 +172,31 @@ class Reader:
     def is_over(self) -> bool:
         """Whether nothing more will come: it has ended, or no interface is left."""
         is_gone = [tap.is_gone for tap in self._taps]
-        return self.has_ended or (bool(is_gone) and all(is_gone))
+        has_ended = self.has_ended or self._is_of_parent
+        return has_ended or (bool(is_gone) and all(is_gone))
 
-    def _take_some(self, tap: Tap) -> bool:
-        """Take all of a ring, or some of a queue; tell whether that may have more."""
-        if tap.has_ring:
-            self._keep(tap, tap.take())
-            return False
-        block = next(tap.take(), None)
-        if block is not None:
-            self._keep(tap, [block])
-        return block is not None
+    @property
+    def _is_of_parent(self) -> bool:
+        """Whether this is in a forked child, which has the parent's sockets.
 
-    def _keep(self, tap: Tap, blocks: Iterable[bytes]) -> None:
-        number = self._taps.index(tap)
+        What it took or stopped, the parent would miss.
+        """
+        return os.getpid() != self._process
+
+    def _empty_rings(self, taps: Sequence[Tap]) -> None:
+        for tap in taps:
+            if tap.has_ring:
+                self._keep(tap, tap.take())
+
+    def _keep_next(self, tap: Tap, blocks: Iterator[Block]) -> bool:
+        """Keep one more block, if there is one; tell whether there was."""
         for block in blocks:
-            self._store.add(number, block)
+            self._keep(tap, [block])
+            return True
+        return False
+
+    def _keep(self, tap: Tap, blocks: Iterable[Block]) -> None:
+        self._store.add_all(self._taps.index(tap), blocks)
 
     def await_more(
         self, extent: tuple[int, ...], deadline: float | None
@@ -191,6 +223,8 @@ class Reader:
 
     def settle(self) -> None:
         """Wait until all that has passed by now is taken: some milliseconds at most."""
+        if self._is_of_parent:
+            return
         with self._lock:
             # what was handed over and not taken yet comes first: the rest of what
             # has passed is in the block behind it
@@ -217,6 +251,8 @@ class Reader:
 
     def stop(self) -> None:
         """Let nothing more in, take what is there, and have the thread close all."""
+        if self.has_ended or self._is_of_parent:
+            return  # the thread has failed, or is not here
         try:
             with self._lock:
                 for tap in self._taps:
@@ -230,6 +266,8 @@ class Reader:
 
     def count(self) -> None:
         """Ask the kernel what it has counted."""
+        if self._is_of_parent:
+            return
         with self._lock:
             for tap in self._taps if not self.has_ended else ():
                 tap.count()

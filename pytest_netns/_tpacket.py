@@ -7,7 +7,7 @@ ends it.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,7 @@ _BLOCK_HEADER = struct.Struct("=12xIII")  # num_pkts, offset_to_first_pkt, blk_l
 _FRAME_HEADER = struct.Struct("=6IHH4xIH10x4xiHB")
 _NEXT = struct.Struct("=I")
 _TIME = struct.Struct("=4xII")
+_STATUS = struct.Struct("=20xI")
 _WHOLE_BLOCK_HEADER = struct.Struct("=II4xIII24x")
 _WHOLE_FRAME_HEADER = struct.Struct("=6IHH4xIHH8x20s")
 
@@ -28,6 +29,7 @@ _CHECKSUM_NOT_READY = 1 << 3
 _VLAN_VALID = 1 << 4
 _VLAN_TPID_VALID = 1 << 6
 _GSO_TCP = 1 << 8  # since Linux 6.0
+_TIME_OF_PACKET = 1 << 29  # TP_STATUS_TS_SOFTWARE
 
 #: sll_pkttype of what leaves.
 OUTGOING = 4
@@ -61,7 +63,11 @@ class Entry(NamedTuple):
     is_unsegmented: bool
 
 
-def count_of(block: bytes) -> int:
+#: A block, or the place in a ring where it is for a moment.
+Block: TypeAlias = "bytes | memoryview[int]"
+
+
+def count_of(block: Block) -> int:
     """Return how many packets a block says it has."""
     return int(_BLOCK_HEADER.unpack_from(block)[0]) if len(block) >= 24 else 0
 
@@ -89,6 +95,12 @@ def time_at(block: bytes, offset: int) -> int:
     """Return the time of the packet that begins at `offset`, in nanoseconds."""
     seconds, nanoseconds = _TIME.unpack_from(block, offset)
     return int(seconds) * 1_000_000_000 + int(nanoseconds)
+
+
+def is_stamped(block: bytes, offset: int) -> bool:
+    """Tell whether a packet had its time already: all sockets have the same then."""
+    (status,) = _STATUS.unpack_from(block, offset)
+    return bool(status & _TIME_OF_PACKET)
 
 
 def entry_at(block: bytes, offset: int) -> Entry:

@@ -174,10 +174,10 @@ class PacketCapture(Seen):
     def assert_not_seen(self, what: Wanted, *, positive_control: bool = False) -> None:
         """Assert that no such packet was seen so far, and that it would have been.
 
-        The capture must have been able to see it: its interfaces were up all the
-        time, and the kernel has dropped nothing. (Where all interfaces of a namespace
-        are meant, one socket listens to all, which misses nothing when one of them is
-        down.)
+        That is about what the capture's filter lets through, if it has one. And it
+        must have been able to see that: its interfaces were up all the time, and the
+        kernel has dropped nothing. (Where all interfaces of a namespace are meant, one
+        socket listens to all, which misses nothing when one of them is down.)
 
         Args:
             what: Which packets.

@@ -60,6 +60,8 @@ class NetworkManager:
         self._stamps = Stamps()
         self._ovs = OVSPool(self._watcher, artifacts)
         self._networks: list[Network] = []
+        #: Called with each network that was built.
+        self.when_built: list[Callable[[Network], None]] = []
         self._one_at_a_time = threading.Lock()
         self._closed = False
 
@@ -88,6 +90,8 @@ class NetworkManager:
             network.keeps_captures = self._artifacts is not None
             network.when_closed.append(lambda: self._networks.remove(network))
             self._networks.append(network)
+            for callback in self.when_built:
+                callback(network)
             return network
 
         network = self._build(fabric, topology.steps, register, Network.close)

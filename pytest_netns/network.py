@@ -12,8 +12,8 @@ from ._declared import declared_requests
 from ._hosts import addresses_towards, hosts_file, resolv_file
 from ._mounts import HostSurroundings, Surroundings
 from ._nsfile import go_home, is_home
-from ._spot import spots_of
 from ._teardown import end_processes_of, end_threads_of
+from ._watched import Watched
 from .errors import ClosedError, InvalidAddress, NetnsError, TeardownError, UnknownName
 from .interface import Interface, index_of
 from .namespace import HostNamespace, NetworkNamespace
@@ -21,7 +21,7 @@ from .openvswitch import OpenVSwitch
 from .records import split_endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from ._addresses import Address
@@ -29,11 +29,6 @@ if TYPE_CHECKING:
     from ._layout import Layout
     from ._nsfile import NamespaceFile
     from ._record import Record
-    from ._recording import Recording
-    from ._scapy import Packet
-    from ._scene import Scene
-    from ._spot import Spot
-    from .capture import PacketCapture
     from .process import Process
     from .task import Task
     from .topology import Topology
@@ -61,7 +56,7 @@ class Workshop(Protocol):
         """Undo `watch`."""
 
 
-class Network:
+class Network(Watched):
     """What a topology has become; made by a `NetworkManager`.
 
     A context manager that closes it, and raises what went wrong unnoticed in
@@ -69,21 +64,13 @@ class Network:
     """
 
     def __init__(self, topology: Topology, fabric: Fabric, workshop: Workshop) -> None:
-        self._topology = topology
-        self._fabric = fabric
+        super().__init__(topology, fabric)
         self._workshop = workshop
         #: The namespaces that somebody has asked for.
         self._live: dict[str, NetworkNamespace] = {}
         #: The bridges of Open vSwitch that somebody has asked for.
         self._switches: dict[str, OpenVSwitch] = {}
-        self._closed = False
         self._reported: set[int] = set()
-        #: The captures that were made, in order, and whether those that have ended
-        #: are kept, for who wants to have them as files.
-        self.captures: list[PacketCapture] = []
-        self.keeps_captures = False
-        #: What is captured without being asked for, if anything is.
-        self.recording: Recording | None = None
         self._lock = threading.Lock()
         #: Called once the network is closed.
         self.when_closed: list[Callable[[], None]] = []
@@ -189,72 +176,6 @@ class Network:
         peer = functools.partial(self.peer, place, ifname)
         return Interface(file, ifname, index_of(file, ifname), peer=peer)
 
-    def capture(
-        self,
-        *endpoints: str,
-        bpf_filter: str | Callable[[Packet], object] | None = None,
-        noise: bool = True,
-        snaplen: int = 262_144,
-        positive_control: bool = False,
-    ) -> PacketCapture:
-        """Return one capture across namespaces, in order of the kernel's time.
-
-        Args:
-            endpoints: ``"namespace:ifname"``, ``"bridge:port"``, or a namespace or
-                bridge with all its interfaces or ports; none is all namespaces.
-            bpf_filter: As in `NetworkNamespace.capture`, like all that follows.
-            noise: Whether IPv6 neighbour discovery and MLD are wanted.
-            snaplen: How many bytes of a packet to keep.
-            positive_control: Whether to send marked packets.
-
-        Raises:
-            UnknownName: There is no such interface; says which there are.
-            InvalidFilter: libpcap does not understand the filter.
-            MissingTool: There is a filter, and no libpcap.
-            ClosedError: The network is closed.
-            TypeError: The filter is none.
-            ValueError: `snaplen` is no length of a packet.
-        """
-        self._check_open()
-        from .capture import PacketCapture  # most tests have none
-
-        capture = PacketCapture(
-            functools.partial(self._spots, endpoints),
-            peer=self.peer,
-            scene=self._scene,
-            bpf_filter=bpf_filter,
-            noise=noise,
-            snaplen=snaplen,
-            positive_control=positive_control,
-        )
-        if not self.keeps_captures:
-            self.forget_captures()
-        self.captures.append(capture)
-        return capture
-
-    def forget_captures(self) -> None:
-        """Let go of the captures that have ended: their packets are their users'."""
-        self.captures = [one for one in self.captures if not one.has_ended]
-
-    def _scene(self) -> Scene:
-        from ._scene import scene_of
-
-        return scene_of(
-            self._topology.layout, self._fabric.files, lambda: not self._closed
-        )
-
-    def record(self) -> Recording:
-        """Begin to capture on all interfaces, and on all that are added."""
-        from ._recording import Recording
-
-        self.recording = Recording(functools.partial(self._spots, ()))
-        self.recording.extend()
-        return self.recording
-
-    def _spots(self, endpoints: Sequence[str]) -> list[Spot]:
-        self._check_open()
-        return spots_of(self._topology.layout, self._fabric.file_of, endpoints)
-
     # the end
 
     def close(self) -> None:
@@ -323,19 +244,14 @@ class Network:
         leftovers: list[str] = []
         # a thread that ends may let go of the last reference to one
         sockets = [one for namespace in live for one in namespace.open_sockets()]
-        listening = [*self.captures]
-        if self.recording is not None:
-            listening += self.recording.captures
-        for capture in listening:
-            try:
-                capture.end("the network was closed")
-            except Exception as error:  # the rest is to end all the same
-                leftovers.append(f"{capture!r}: {error}")
+        leftovers += self._end_captures()
+        for namespace in live:
+            namespace.end_sending()
         try:
             if visited:
                 leftovers += end_processes_of(visited)
                 keep = {file.fd for file in self._fabric.files.values()}
-                keep |= {fd for capture in listening for fd in capture.descriptors}
+                keep |= self._descriptors
                 leftovers += end_threads_of(visited, keep)
         finally:
             for one in sockets:
@@ -392,25 +308,9 @@ class Network:
             self._topology.layout, self._fabric.indexes, name, ifname
         )
 
-    def peer(self, place: str, ifname: str) -> tuple[NamespaceFile, int] | None:
-        """Return namespace and index of the other end of a declared cable."""
-        layout = self._topology.layout
-        interface = layout.interfaces.get(place, {}).get(ifname)
-        end = layout.peer_of(interface) if interface else None
-        if end is None:
-            return None
-        return (
-            self._fabric.file_of(end.place),
-            self._fabric.indexes[end.place, end.ifname],
-        )
-
     def expect_processes(self, file: NamespaceFile) -> None:
         """See to it that processes inside end if this process is killed."""
         self._workshop.watch(file)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ClosedError("the network is closed")
 
     def __enter__(self) -> Network:
         return self

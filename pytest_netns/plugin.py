@@ -97,22 +97,27 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     return result
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """Show the network and the output of its processes with a failed test."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the network and the output of its processes with a failed test.
+
+    Packets are kept once it is known whether it has failed: it may be expected to.
+    """
     session = item.config.stash[SESSION]
-    session.note_networks()
     has_failed = call.excinfo is not None and not call.excinfo.errisinstance(
         pytest.skip.Exception
     )
     if call.excinfo is not None and not item.config.getoption("fulltrace"):
         call.excinfo = without_package_frames(call.excinfo)
-    sections = session.sections() if has_failed else []
-    if has_failed or (session.capture == "all" and call.when == "teardown"):
-        sections.append(("packets", session.keep_packets(item.nodeid)))
-    for title, text in sections:
-        if text:
-            item.add_report_section(call.when, f"netns {title}", text)
+    for title, text in session.sections() if has_failed else []:
+        item.add_report_section(call.when, f"netns {title}", text)
+    report = yield
+    is_wanted = session.capture == "all" and call.when == "teardown"
+    if (report.failed or is_wanted) and (kept := session.keep_packets(item.nodeid)):
+        report.sections.append((f"Captured netns packets {call.when}", kept))
+    return report
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

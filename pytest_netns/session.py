@@ -76,6 +76,7 @@ class NetnsSession:
             artifacts=self.artifacts,
             records=self.capture != "none",
         )
+        self.manager.when_built.append(self._note)
         return self.manager
 
     def stop(self) -> None:
@@ -103,18 +104,15 @@ class NetnsSession:
 
     def begin_test(self) -> None:
         """Forget the networks of the test before, and its captures."""
-        self._networks = []
-        for network in self.manager.networks if self.manager else ():
+        self._networks = self.manager.networks if self.manager else []
+        for network in self._networks:
             network.forget_captures()
         self._began = time.time_ns()
 
-    def note_networks(self) -> None:
-        """Keep in mind what networks there are: at the end they are closed."""
-        if self.artifacts is not None and self.manager is not None:
-            known = set(map(id, self._networks))
-            self._networks += [
-                one for one in self.manager.networks if id(one) not in known
-            ]
+    def _note(self, network: Network) -> None:
+        """Keep a network in mind: it may be closed when its packets are wanted."""
+        if self.artifacts is not None:
+            self._networks.append(network)
 
     def keep_packets(self, test: str) -> str:
         """Write the packets of the current test; return what was written, in lines."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import select
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +22,7 @@ from pytest_netns import (
     InvalidFilter,
     Namespace,
     Network,
+    OVSBridge,
     PacketCapture,
     Topology,
     Veth,
@@ -199,7 +202,7 @@ class TestSeen:
     @pytest.mark.parametrize(
         ("wrong", "error"),
         [
-            (lambda p: p.tpye == 8, AttributeError),
+            (lambda p: p.typo == 8, AttributeError),
             (lambda p: p[ICMP].typo == 8, AttributeError),
             (lambda p: p["ICPM"].type == 8, IndexError),
             (lambda p: p[IP].ttl / 0, ZeroDivisionError),
@@ -433,6 +436,25 @@ class TestPositiveControl:
             assert MARKED not in types_of(one)
             assert len(one) == len(one.packets)
 
+    @pytest.mark.netns(
+        Namespace("left"),
+        Namespace("right"),
+        OVSBridge("OVS-1"),
+        Veth("left", "OVS-1:port-l"),
+        Veth("right", "OVS-1:port-r"),
+    )
+    def test_open_vswitch(self, netns: Network) -> None:
+        """Ports of Open vSwitch are like any other, and it passes nothing on."""
+        with (
+            sniffer(netns["right"]) as elsewhere,
+            netns.capture("OVS-1:port-l", positive_control=True) as capture,
+        ):
+            capture.assert_not_seen(TCP)
+            send_frame(netns["left"], frame_like_a_marked_one())
+            capture.assert_seen(f"ether proto {MARKED}")
+            assert first_from(elsewhere) == frame_like_a_marked_one()
+        capture.assert_not_seen(TCP, positive_control=True)
+
     @pair
     def test_they_are_sent(self, left: NetworkNamespace) -> None:
         """They are on the wire, in both directions, at the beginning and at the end."""
@@ -604,6 +626,15 @@ def sniffer(namespace: NetworkNamespace) -> socket.socket:
         return socket.socket(
             socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(3)
         )
+
+
+def first_from(seen: socket.socket) -> bytes:
+    """Wait for the first frame of the markers' type, and return it."""
+    deadline = time.monotonic() + 20
+    while not (frames := frames_from(seen)):
+        assert time.monotonic() < deadline
+        select.select([seen], [], [], 1)
+    return frames[0][0]
 
 
 def frames_from(seen: socket.socket) -> list[tuple[bytes, int]]:

@@ -70,7 +70,7 @@ def test_from_the_queue_to_the_ring(
     right = numbers([frame for frame in frames if frame.namespace == "right"])
     assert left == list(range(len(left)))
     assert right == left
-    assert len(left) > 25_000
+    assert len(left) > 20_000
     assert capture.dropped == 0
     assert capture._taps[0].counted.packets == len(
         [frame for frame in frames if frame.namespace == "left"]
@@ -108,10 +108,10 @@ def test_large_packets(netns: Network) -> None:
         task = right.spawn(lambda: sum(iter(lambda: len(served.recv(1 << 20)), 0)))
         before = left.interface("eth0").statistics
         with served, left.capture("eth0") as capture:
-            for _ in range(400):
+            for _ in range(100):  # as much as the queue holds
                 client.sendall(bytes(1 << 20))
             client.shutdown(socket.SHUT_WR)
-            assert task.result(timeout=10) == 400 << 20
+            assert task.result(timeout=10) == 100 << 20
     after = left.interface("eth0").statistics
     packets = after.tx_packets - before.tx_packets
     packets += after.rx_packets - before.rx_packets

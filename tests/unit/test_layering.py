@@ -137,6 +137,7 @@ LAYERS = (
         "_views",
         "_packets",
         "_captures",
+        "_watched",
         "_recording",
         "_artifacts",
         "namespace",
