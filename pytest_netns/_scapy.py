@@ -7,12 +7,13 @@ and whatever asks it about interfaces or routes is answered before it can look.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from ._frame import ETHERNET
-from ._nsfile import Visit, home
+from ._nsfile import Visit, home, is_home
 
 if TYPE_CHECKING:
     from scapy.packet import Packet as Packet  # noqa: PLC0414  # others need the types
@@ -30,7 +31,8 @@ def load() -> Any:
 
     The submodules are its attributes: ``load().layers.inet.IP``.
     """
-    with Visit(home().fd, "home"):
+    # without privileges nobody is elsewhere, nor may they enter what they are in
+    with contextlib.nullcontext() if is_home() else Visit(home().fd, "home"):
         import scapy
         import scapy.layers.dhcp
         import scapy.layers.dhcp6
