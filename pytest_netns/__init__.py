@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .capture import PacketCapture
     from .entries import Neighbour, Route
     from .errors import (
+        BenchmarkError,
+        BenchmarkTimeout,
         CaptureError,
         ClosedError,
         CommandError,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
         TeardownError,
         TopologyError,
         UnknownName,
+        UnstableBenchmark,
         UnsupportedError,
         WaitTimeout,
     )
@@ -64,6 +67,8 @@ _HOMES = {
     "capture": ("PacketCapture",),
     "entries": ("Neighbour", "Route"),
     "errors": (
+        "BenchmarkError",
+        "BenchmarkTimeout",
         "CaptureError",
         "ClosedError",
         "CommandError",
@@ -87,6 +92,7 @@ _HOMES = {
         "TeardownError",
         "TopologyError",
         "UnknownName",
+        "UnstableBenchmark",
         "UnsupportedError",
         "WaitTimeout",
     ),
@@ -109,6 +115,8 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: RUF022  # as sorted() does it
     "Arrow",
+    "BenchmarkError",
+    "BenchmarkTimeout",
     "Bridge",
     "CaptureError",
     "ClosedError",
@@ -156,6 +164,7 @@ __all__ = [  # noqa: RUF022  # as sorted() does it
     "Topology",
     "TopologyError",
     "UnknownName",
+    "UnstableBenchmark",
     "UnsupportedError",
     "Veth",
     "WaitTimeout",

@@ -85,6 +85,7 @@ class Commands(Inside):
         env: Mapping[str, str] | None = None,
         cwd: str | os.PathLike[str] | None = None,
         expect_exit: bool = False,
+        stdin: int | None = None,
     ) -> Process:
         """Start a background process inside.
 
@@ -98,6 +99,7 @@ class Commands(Inside):
             env: Its environment; None passes that of this process on.
             cwd: Its working directory; None is the caller's.
             expect_exit: Whether it may end by itself.
+            stdin: A descriptor that becomes its standard input; None gives it none.
 
         Raises:
             MissingProgram: There is no such program.
@@ -112,6 +114,7 @@ class Commands(Inside):
             env=env,
             cwd=cwd,
             expect_exit=expect_exit,
+            stdin=stdin,
         )
         self.processes.append(process)
         return process

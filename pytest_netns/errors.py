@@ -25,6 +25,9 @@
     ├── NoTerminal                        a shell for people, and there are none
     ├── SwitchError                       Open vSwitch failed; shows its log
     ├── InvalidFilter (ValueError)        libpcap refuses a filter; shows what it says
+    ├── BenchmarkError                    a measurement failed; shows what its tool says
+    │   ├── BenchmarkTimeout (TimeoutError)
+    │   └── UnstableBenchmark             it went on, but there is no number to believe
     └── CaptureError (AssertionError)     packets were not seen, or were; shows which
         └── InconclusiveError             the capture cannot know
 """
@@ -399,6 +402,26 @@ class InvalidFilter(NetnsError, ValueError):
     def __str__(self) -> str:
         """Show the filter and what libpcap says."""
         return f"not a filter (see pcap-filter(7)): {self.text!r}: {self.reason}"
+
+
+class BenchmarkError(NetnsError):
+    """A measurement failed, with the text of the tool that failed."""
+
+
+class BenchmarkTimeout(BenchmarkError, TimeoutError):
+    """A measurement did not end in time."""
+
+    def __str__(self) -> str:
+        """Show the message alone, without `OSError`'s decoration."""
+        return str(self.args[-1])
+
+
+class UnstableBenchmark(BenchmarkError):
+    """A number was asked for that the measured samples do not give.
+
+    The samples themselves are there; a number that hides how far apart they lie
+    would be believed.
+    """
 
 
 class CaptureError(NetnsError, AssertionError):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .benchmarking import netns_agents, netns_bench, netns_iperf3
 from .fixtures import netns, netns_manager, netns_topology
 from .markers import DESCRIPTION, MARKER, errors_at_collection, refuse
 from .session import CAPTURE, SESSION, NetnsSession, raise_failure
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 from .tracebacks import without_package_frames
 
-__all__ = ["netns", "netns_manager", "netns_topology"]
+__all__ = [
+    "netns",
+    "netns_agents",
+    "netns_bench",
+    "netns_iperf3",
+    "netns_manager",
+    "netns_topology",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

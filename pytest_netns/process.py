@@ -47,6 +47,7 @@ class Process:
         env: Mapping[str, str] | None = None,
         cwd: str | os.PathLike[str] | None = None,
         expect_exit: bool = False,
+        stdin: int | None = None,
     ) -> None:
         self.args = split_arguments(args)
         self.name = name or os.path.basename(self.args[0])
@@ -67,7 +68,7 @@ class Process:
                     start,
                     file,
                     self.args,
-                    stdin=subprocess.DEVNULL,
+                    stdin=subprocess.DEVNULL if stdin is None else stdin,
                     stdout=writing,
                     stderr=writing,
                     env=env,

@@ -12,6 +12,8 @@ import pytest
 from pytest_netns import errors
 from pytest_netns.errors import (
     SHOWN_OUTPUT,
+    BenchmarkError,
+    BenchmarkTimeout,
     CaptureError,
     ClosedError,
     CommandError,
@@ -35,6 +37,7 @@ from pytest_netns.errors import (
     TeardownError,
     TopologyError,
     UnknownName,
+    UnstableBenchmark,
     UnsupportedError,
     WaitTimeout,
 )
@@ -74,6 +77,9 @@ EVERY_ERROR = [
     InvalidFilter("udp and and", "syntax error"),
     CaptureError("no packet matches"),
     InconclusiveError("3 packets were dropped"),
+    BenchmarkError("iperf3: the server is busy"),
+    BenchmarkTimeout("latency in namespace 'left' was not done within 5 s"),
+    UnstableBenchmark("the samples lie too far apart"),
 ]
 every_error = pytest.mark.parametrize(
     "error", EVERY_ERROR, ids=lambda e: type(e).__name__
