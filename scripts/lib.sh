@@ -2,6 +2,14 @@
 # What demo, test and fullkernel share. Sourced, never run; the caller stands in the checkout.
 
 VENV=.venv
+POLICY=/usr/sbin/policy-rc.d
+
+# What the examples run, and the packages that have it.
+# shellcheck disable=SC2034  # for those who source this
+EXAMPLES_NEED='ip=iproute2 ping=iputils-ping ps=procps iptables=iptables nft=nftables
+    ovs-vswitchd=openvswitch-switch unshare=util-linux dnsmasq=dnsmasq-base iperf3=iperf3
+    haproxy=haproxy nginx=nginx /usr/lib/nginx/modules/ngx_stream_module.so=libnginx-mod-stream
+    socat=socat'
 
 say() { printf '\n== %s\n' "$*"; }
 
@@ -19,8 +27,8 @@ install_packages() {
 There is no apt-get here: install them with this system's own tool"
     say "Installing $*"
     log=$(mktemp)
-    if ! { apt-get update &&
-        DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; } \
+    if ! { apt-get update && without_services \
+        env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; } \
         >"$log" 2>&1 </dev/null; then
         tail -n 20 "$log" >&2
         rm -f "$log"
@@ -29,11 +37,30 @@ There is no apt-get here: install them with this system's own tool"
     rm -f "$log"
 }
 
+# without_services COMMAND...: run it while packages may not start their services: tests start the
+# daemons that they need, in namespaces. See /usr/share/doc/init-system-helpers/README.policy-rc.d.
+without_services() {
+    if [ -e "$POLICY" ]; then
+        "$@"
+        return
+    fi
+    (
+        trap 'rm -f "$POLICY"' EXIT
+        trap 'exit 1' HUP INT TERM
+        printf '#!/bin/sh\nexit 101\n' >"$POLICY"
+        chmod 755 "$POLICY"
+        "$@"
+    )
+}
+
 # need_programs PROGRAM=PACKAGE...: install the packages whose program (or file) is not there.
 need_programs() {
     missing=
     for pair; do
-        if ! command -v "${pair%%=*}" >/dev/null; then missing="$missing ${pair#*=}"; fi
+        program=${pair%%=*}
+        if ! { command -v "$program" || [ -e "$program" ]; } >/dev/null; then
+            missing="$missing ${pair#*=}"
+        fi
     done
     # shellcheck disable=SC2086  # one word a package
     if [ -n "$missing" ]; then install_packages $missing; fi
