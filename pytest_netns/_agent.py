@@ -6,6 +6,8 @@ import contextlib
 import itertools
 import json
 import os
+import select
+import signal
 import socket
 import sys
 import time
@@ -13,7 +15,7 @@ from collections import defaultdict, deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ._processes import wait_readable
+from ._processes import open_pidfd, signal_group
 from .errors import BenchmarkError, BenchmarkTimeout, MissingTool
 
 if TYPE_CHECKING:
@@ -78,6 +80,11 @@ class Agent:
             raise
         finally:
             other.close()
+        self._ended = open_pidfd(self.process.pid)
+        self._poll = select.poll()
+        self._poll.register(self._connection, select.POLLIN)
+        if self._ended is not None:  # orders hold the other end as well
+            self._poll.register(self._ended, select.POLLIN)
         if cpus is not None:
             os.sched_setaffinity(self.process.pid, cpus)
 
@@ -99,10 +106,14 @@ class Agent:
             return begun.result(timeout)
 
     def close(self) -> None:
-        """End it, and all that it has begun."""
+        """End it, and all that it has begun; again is harmless."""
         self._connection.close()
+        signal_group(self.process.pid, signal.SIGKILL)  # also of one that has ended
         self.process.kill()
         self.process.wait()
+        if self._ended is not None:
+            os.close(self._ended)
+            self._ended = None
 
     # for its orders
 
@@ -123,8 +134,11 @@ class Agent:
 
     def _read(self, deadline: float) -> dict[str, Any] | None:
         pause = max(0.0, deadline - time.monotonic())
-        if not wait_readable(self._connection.fileno(), pause):
+        ready = {fd for fd, _ in self._poll.poll(pause * 1000)}
+        if not ready:
             return None
+        if self._connection.fileno() not in ready:
+            raise self._gone()
         try:
             data, files, _, _ = socket.recv_fds(self._connection, _LONGEST_PACKET, 1)
         except ConnectionError:
@@ -205,6 +219,8 @@ class Order:
 
     def _await(self, what: str, timeout: float) -> Any:
         deadline = time.monotonic() + timeout
+        if self._is_over:
+            raise BenchmarkError(self._where("has ended"))
         while message := self._agent.receive(self._number, deadline):
             if what in message:
                 return message[what]
