@@ -35,14 +35,19 @@ if TYPE_CHECKING:
     from pytest_netns import Network, PacketCapture
 
 _FLOOD: Final = Path(__file__).with_name("flood.py")
-#: Without a word of their own: what is captured is the flood, to the packet.
-_QUIET: Final = {"net.ipv6.conf.all.disable_ipv6": "1"}
+#: Without a word of their own: what is captured is the flood, to the packet. A bridge
+#: joins the group of all snoopers, and its ports hear of that up to two seconds later.
+_QUIET: Final = {
+    "net.ipv6.conf.all.disable_ipv6": "1",
+    "net.ipv4.igmp_link_local_mcast_reports": "0",
+}
 _LEFT, _RIGHT = Namespace("left", sysctls=_QUIET), Namespace("right", sysctls=_QUIET)
 _CABLE: Final = Topology(
     _LEFT, _RIGHT, Veth("left:eth0", "right:eth0", subnet="10.0.0.0/24")
 )
 _BRIDGED: Final = Topology(
-    *(_LEFT, _RIGHT, Bridge("br0")),
+    *(_LEFT, _RIGHT, Namespace("middle", sysctls=_QUIET)),
+    Bridge("br0", namespace="middle"),
     Veth("left:eth0", "br0:from", address="10.0.0.1/24"),
     Veth("right:eth0", "br0:to", address="10.0.0.2/24"),
 )

@@ -5,11 +5,21 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_netns import Namespace, Network, PacketCapture, Topology, Veth, _tap
+from pytest_netns import (
+    Namespace,
+    Network,
+    PacketCapture,
+    Topology,
+    Veth,
+    _ring,
+    _tap,
+)
+from pytest_netns.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +34,20 @@ pytestmark = pytest.mark.netns(
     )
 )
 HEAD = bytes.fromhex("020000000099 020000000001 88b6")  # nobody takes these
+#: Sends a frame from when it is told to begin until nobody listens to it any more.
+SENDER = """
+import select, socket, sys
+raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+raw.bind(("eth0", 0))
+frame, sent = bytes.fromhex(sys.argv[1]), 0
+orders = socket.socket(fileno=0)
+assert orders.recv(5) == b"begin"
+while not select.select([orders], [], [], 0)[0]:
+    for _ in range(100):
+        raw.send(frame)
+    sent += 100
+print(sent)
+"""
 
 
 @pytest.fixture
@@ -43,6 +67,19 @@ def flood(netns: Network) -> Iterator[Callable[[int], None]]:
     raw.close()
 
 
+@pytest.fixture
+def twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have both see packets: the queue goes on until there are some in the ring."""
+    begin = _ring.Ring.begin
+
+    def begin_and_wait(ring: _ring.Ring) -> int:
+        since = begin(ring)
+        wait_until(lambda: ring.held is not None, timeout=5)
+        return since
+
+    monkeypatch.setattr(_ring.Ring, "begin", begin_and_wait)
+
+
 def numbers(frames: list[Frame]) -> list[int]:
     """Return the numbers of the frames that `flood` has sent."""
     return [
@@ -57,6 +94,12 @@ def has_rings(capture: PacketCapture) -> list[bool]:
     return [tap.has_ring for tap in capture._taps]
 
 
+def seen_twice(capture: PacketCapture) -> list[int]:
+    """Tell how many packets both the queue and the ring of each tap have seen."""
+    return [tap._seam.count if tap._seam else 0 for tap in capture._taps]
+
+
+@pytest.mark.usefixtures("twice")
 def test_from_the_queue_to_the_ring(
     netns: Network, flood: Callable[[int], None]
 ) -> None:
@@ -71,10 +114,33 @@ def test_from_the_queue_to_the_ring(
     assert left == list(range(len(left)))
     assert right == left
     assert len(left) > 20_000
+    assert all(seen_twice(capture))
     assert capture.dropped == 0
     assert capture._taps[0].counted.packets == len(
         [frame for frame in frames if frame.namespace == "left"]
     )
+
+
+@pytest.mark.usefixtures("twice")
+def test_equal_packets(netns: Network) -> None:
+    """Packets that differ in nothing but their time count one by one."""
+    frame = HEAD + bytes(46)
+    ours, theirs = socket.socketpair()
+    # a process of its own does not wait where this one is busy with the change
+    sender = netns["left"].popen(
+        [sys.executable, "-c", SENDER, frame.hex()],
+        stdin=theirs.fileno(),
+        expect_exit=True,
+    )
+    with theirs, netns.capture("left:eth0", "right:eth0") as capture:
+        with ours:
+            ours.send(b"begin")
+            wait_until(lambda: all(has_rings(capture)) and len(capture) > 20_000)
+        assert sender.wait(timeout=5) == 0
+    sent = int(sender.output)
+    seen = [one.namespace for one in capture.frames if one.data == frame]
+    assert (seen.count("left"), seen.count("right")) == (sent, sent)
+    assert all(seen_twice(capture))
 
 
 def test_an_end_at_any_moment(

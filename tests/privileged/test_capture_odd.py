@@ -512,7 +512,7 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
                 for one in [one for one in network.captures if one.is_running]:
                     forgotten += 1
                     one.end()
-        assert interrupted > 20
+        assert interrupted > 5  # how many depends on how busy the machine is
         # Python may interrupt __exit__() before its first instruction
         assert forgotten <= 2
         with left.capture("eth0") as capture:

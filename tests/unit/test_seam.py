@@ -16,15 +16,23 @@ from pytest_netns._tpacket import (
 )
 
 MICROSECOND = 1000
+STAMPED = 1 << 29  # linux/if_packet.h
 
 
-def block_of(*packets: tuple[int, bytes], ifindex: int = 2, kind: int = 0) -> bytes:
+def block_of(
+    *packets: tuple[int, bytes], ifindex: int = 2, kind: int = 0, status: int = 0
+) -> bytes:
     """Return a block with packets of these times and bytes."""
     address = struct.pack("=HHiHBB8x", 17, 0, ifindex, 1, kind, 6)
     return pack_block(
         [
             pack_frame(
-                time, data, length=len(data), status=0, vlan=(0, 0), address=address
+                time,
+                data,
+                length=len(data),
+                status=status,
+                vlan=(0, 0),
+                address=address,
             )
             for time, data in packets
         ]
@@ -87,6 +95,14 @@ def test_times_that_differ() -> None:
         )
     )
     assert packets_of(left) == [(95 * MICROSECOND, b"c")]
+
+
+def test_times_that_are_certain() -> None:
+    """Where the kernel had noted the time before, an equal packet later is another."""
+    seam = Seam([block_of((1, b"same"), (2, b"same"))], 0)
+    left = seam.cut(block_of((2, b"same"), (3, b"same"), status=STAMPED))
+    assert packets_of(left) == [(3, b"same")]
+    assert seam.count == 1
 
 
 def test_before_the_second_began() -> None:
