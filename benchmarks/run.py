@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _NAMES: Final = (
     *("build", "cycle", "run", "with", "scale", "nat", "openvswitch"),
-    *("capture", "sending", "startup", "memory"),
+    *("capture", "sending", "load", "latency", "startup", "memory"),
 )
 _WITH_PEERS: Final = frozenset({"build", "cycle"})
 _ROOT: Final = Path(__file__).resolve().parent.parent
@@ -87,6 +87,8 @@ def _measure(options: argparse.Namespace, progress: Progress) -> list[Section]:
         (("openvswitch",), "openvswitch", "measure", ()),
         (("capture",), "capturing", "measure", ()),
         (("sending",), "sending", "measure", ()),
+        (("load",), "load", "measure", ()),
+        (("latency",), "latency", "measure", ()),
         (("startup",), "startup", "measure", ()),
         (("memory",), "memory", "measure", ()),
     ):

@@ -16,7 +16,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .bench import Bench, Proxy
     from .capture import PacketCapture
+    from .comparisons import Comparison, ProxyComparison, ProxyComparisons
     from .entries import Neighbour, Route
     from .errors import (
         BenchmarkError,
@@ -48,9 +50,12 @@ if TYPE_CHECKING:
         UnsupportedError,
         WaitTimeout,
     )
+    from .estimates import Estimate
     from .flow import Arrow, Flow
     from .interface import Interface, Statistics
+    from .iperf3_flows import Iperf3, Iperf3Flow
     from .manager import NetworkManager, build
+    from .measurement import Measurement
     from .namespace import NetworkNamespace
     from .nat import DNAT, SNAT, Masquerade
     from .network import Network
@@ -61,10 +66,13 @@ if TYPE_CHECKING:
     from .replay import ReplayResult
     from .tables import NeighbourEntry, RouteEntry
     from .task import Task
+    from .throughput import ThroughputInterval, ThroughputResult
     from .topology import Topology
 
 _HOMES = {
+    "bench": ("Bench", "Proxy"),
     "capture": ("PacketCapture",),
+    "comparisons": ("Comparison", "ProxyComparison", "ProxyComparisons"),
     "entries": ("Neighbour", "Route"),
     "errors": (
         "BenchmarkError",
@@ -96,9 +104,12 @@ _HOMES = {
         "UnsupportedError",
         "WaitTimeout",
     ),
+    "estimates": ("Estimate",),
     "flow": ("Arrow", "Flow"),
     "interface": ("Interface", "Statistics"),
+    "iperf3_flows": ("Iperf3", "Iperf3Flow"),
     "manager": ("NetworkManager", "build"),
+    "measurement": ("Measurement",),
     "namespace": ("NetworkNamespace",),
     "nat": ("DNAT", "SNAT", "Masquerade"),
     "network": ("Network",),
@@ -109,12 +120,14 @@ _HOMES = {
     "replay": ("ReplayResult",),
     "tables": ("NeighbourEntry", "RouteEntry"),
     "task": ("Task",),
+    "throughput": ("ThroughputInterval", "ThroughputResult"),
     "topology": ("Topology",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: RUF022  # as sorted() does it
     "Arrow",
+    "Bench",
     "BenchmarkError",
     "BenchmarkTimeout",
     "Bridge",
@@ -122,8 +135,10 @@ __all__ = [  # noqa: RUF022  # as sorted() does it
     "ClosedError",
     "CommandError",
     "CommandTimeout",
+    "Comparison",
     "DNAT",
     "DuplicateName",
+    "Estimate",
     "Flow",
     "Host",
     "InconclusiveError",
@@ -131,8 +146,11 @@ __all__ = [  # noqa: RUF022  # as sorted() does it
     "InvalidAddress",
     "InvalidFilter",
     "InvalidName",
+    "Iperf3",
+    "Iperf3Flow",
     "KernelError",
     "Masquerade",
+    "Measurement",
     "MissingFeature",
     "MissingProgram",
     "MissingTool",
@@ -152,6 +170,9 @@ __all__ = [  # noqa: RUF022  # as sorted() does it
     "PrivilegeError",
     "Process",
     "ProcessEnded",
+    "Proxy",
+    "ProxyComparison",
+    "ProxyComparisons",
     "ReplayResult",
     "Route",
     "RouteEntry",
@@ -161,6 +182,8 @@ __all__ = [  # noqa: RUF022  # as sorted() does it
     "SwitchError",
     "Task",
     "TeardownError",
+    "ThroughputInterval",
+    "ThroughputResult",
     "Topology",
     "TopologyError",
     "UnknownName",

@@ -1,4 +1,4 @@
-"""Captures as files that are there whole, or not at all."""
+"""Captures and reports as files that are there whole, or not at all."""
 
 from __future__ import annotations
 
@@ -59,6 +59,18 @@ def save(
             dropped=dropped,
             application=f"pytest-netns {version('pytest-netns')}",
         )
+
+
+def save_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a file in place of what `path` was before, in the same way.
+
+    Raises:
+        OSError: The file cannot be written; it names `path`.
+    """
+    name = os.fsdecode(path)
+    beside = os.path.join(os.path.dirname(name), f".{secrets.token_hex(8)}.new")
+    with _named(name, beside), _opened(name, beside) as file:
+        file.write(text.encode())
 
 
 @contextlib.contextmanager

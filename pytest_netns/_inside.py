@@ -30,7 +30,7 @@ T = TypeVar("T")
 class Home(Protocol):
     """What a namespace needs of the network that it belongs to."""
 
-    def find(self, target: str, viewer: str) -> Address:
+    def find(self, target: str, viewer: str, family: int | None = None) -> Address:
         """Return the address by which `viewer` reaches the namespace `target`."""
 
     def declared(self, name: str, ifname: str) -> list[bytearray]:
@@ -48,6 +48,9 @@ class Home(Protocol):
         positive_control: bool = False,
     ) -> PacketCapture:
         """Return a capture of these interfaces, or of all that a namespace has."""
+
+    def draw(self) -> str:
+        """Return its picture, as text."""
 
     def expect_processes(self, file: NamespaceFile) -> None:
         """Be told, once, that processes may be inside from now on."""
@@ -161,6 +164,10 @@ class Inside:
         )
         self.tasks.append(task)
         return task
+
+    def draw_network(self) -> str:
+        """Return the picture of the network that it is part of, as text."""
+        return self._home.draw()
 
     def prepare_for_processes(self) -> None:
         """See to it, once, that whatever is started inside ends with the test."""

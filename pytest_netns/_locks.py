@@ -1,4 +1,4 @@
-"""A lock between test runs, on something that all of them see."""
+"""Locks between processes of tests, on something that all of them see."""
 
 from __future__ import annotations
 
@@ -42,4 +42,22 @@ def locked(path: str) -> Iterator[None]:
                 time.sleep(0.001)
         yield
     finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def turn(path: str) -> Iterator[None]:
+    """Wait for all who have taken their turn at `path`, however long that is.
+
+    The kernel ends a turn when who has taken it dies (flock(2)).
+
+    Args:
+        path: A file or a directory that all of them see.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        fcntl.flock(fd, fcntl.LOCK_UN)  # a child may have the descriptor, too
         os.close(fd)

@@ -16,26 +16,38 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def netns_agents(netns_manager: NetworkManager) -> Iterator[Agents]:
-    """Keep the processes of loads for as long as a test runs."""
+def netns_agents(
+    request: pytest.FixtureRequest, netns_manager: NetworkManager
+) -> Iterator[Agents]:
+    """Keep the processes of loads for as long as a test runs.
+
+    Under xdist, tests with loads wait for one another.
+    """
     from ._agents import Agents
+    from ._bench_notes import one_at_a_time
 
     del netns_manager  # it decides whether this machine can build networks at all
-    with Agents() as agents:
+    with one_at_a_time(request), Agents() as agents:
         yield agents
 
 
 @pytest.fixture
-def netns_iperf3(netns_agents: Agents) -> Iperf3:
+def netns_iperf3(netns_agents: Agents) -> Iterator[Iperf3]:
     """Measure with iperf3: ``netns_iperf3(client, server)``."""
     from .iperf3_flows import Iperf3
 
-    return Iperf3(netns_agents)
+    with Iperf3(netns_agents) as iperf3:
+        yield iperf3
 
 
 @pytest.fixture
-def netns_bench(netns_agents: Agents) -> Bench:
+def netns_bench(
+    request: pytest.FixtureRequest, netns_agents: Agents
+) -> Iterator[Bench]:
     """Measure with statistics: ``netns_bench.proxy(...)``, ``.throughput(...)``."""
+    from ._bench_notes import BenchNotes
     from .bench import Bench
 
-    return Bench(netns_agents)
+    notes = BenchNotes.of(request.config)
+    with notes.noting(request) as note:
+        yield Bench(netns_agents, note=note, progress=notes.line.show)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from . import _codec as codec
 from . import _codec_tables as codec_tables
 from ._netlink import Refusal, RouteSocket, attribute
+from ._offload import read_offload
 from .errors import KernelError, UnknownName
 
 if TYPE_CHECKING:
@@ -94,6 +95,12 @@ class Interface:
         return Statistics(
             **{name: counters[name] for name in Statistics.__dataclass_fields__}
         )
+
+    @property
+    def offloads(self) -> frozenset[str]:
+        """Which offloads are on, of "tso", "gso", "gro" and "tx" (checksums)."""
+        with self._file.entered():
+            return read_offload(self.name)
 
     @property
     def addresses(self) -> list[InterfaceAddress]:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 #: The path without a proxy, to which all others are compared.
 DIRECT = "direct"
+#: The path through the proxy, if there is one proxy only.
+PROXIED = "proxied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ class Measurement:
         series: How it went on in time.
         requests: The time of each request of the latency on each path, in seconds;
             at most some thousands, evenly picked.
+        held: How many connections were open at once on each path, at the least, in
+            ``"connections.concurrent"``.
         test: The test's node id, and what it calls it itself; both may be empty.
         name: What the test calls it, to tell several of one test apart.
     """
@@ -86,6 +90,7 @@ class Measurement:
     notes: tuple[str, ...] = ()
     series: tuple[Series, ...] = ()
     requests: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    held: Mapping[str, int] = field(default_factory=dict)
     test: str = ""
     name: str = ""
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator, Mapping
 
+    from ._addresses import Address
     from ._inside import Home
     from ._mounts import Surroundings
 
@@ -67,11 +68,26 @@ class NetworkNamespace(Captures, Commands, Packets, Sockets, Views):
         try:
             address = ipaddress.ip_address(target)
         except ValueError:
-            address = self._home.find(target, self.name)
+            address = self.address_of(target)
         self.allow_ping()
         return ping(
             self._file, address, count=count, interval=interval, timeout=timeout
         )
+
+    def address_of(self, target: str, *, family: int | None = None) -> Address:
+        """Return the declared address by which this namespace reaches another one.
+
+        That is one of a network that both are in, if they are in one.
+
+        Args:
+            target: The name of a namespace of the network.
+            family: 4 or 6; None is either.
+
+        Raises:
+            UnknownName: There is no such namespace.
+            InvalidAddress: It was declared with no such address.
+        """
+        return self._home.find(target, self.name, family)
 
     def wait_listening(
         self,

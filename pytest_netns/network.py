@@ -290,23 +290,29 @@ class Network(Watched):
             "/etc/resolv.conf": resolv_file(layout, name),
         }
 
-    def find(self, target: str, viewer: str) -> Address:
+    def find(self, target: str, viewer: str, family: int | None = None) -> Address:
         """Return the address by which `viewer` reaches the namespace `target`."""
         layout = self._topology.layout
         if target not in layout.machines:
+            where = "the network"
             raise UnknownName.among(
-                target, layout.machines, what="address or namespace", where="ping()"
+                target, layout.machines, what="address or namespace", where=where
             )
-        addresses = addresses_towards(layout, target, viewer)
-        if not addresses:
-            raise InvalidAddress(f"namespace {target!r} has no address to ping")
-        return addresses[0].ip
+        for address in addresses_towards(layout, target, viewer):
+            if family in (None, address.version):
+                return address.ip
+        what = "no" if family is None else f"no IPv{family}"
+        raise InvalidAddress(f"namespace {target!r} was declared with {what} address")
 
     def declared(self, name: str, ifname: str) -> list[bytearray]:
         """Return the requests that bring back what an interface was declared with."""
         return declared_requests(
             self._topology.layout, self._fabric.indexes, name, ifname
         )
+
+    def draw(self) -> str:
+        """Return its picture, as text."""
+        return self._topology.diagram()
 
     def expect_processes(self, file: NamespaceFile) -> None:
         """See to it that processes inside end if this process is killed."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ._bench_options import add_options
+from ._bench_session import HAND_OVER, BenchSession
 from .benchmarking import netns_agents, netns_bench, netns_iperf3
 from .fixtures import netns, netns_manager, netns_topology
 from .markers import DESCRIPTION, MARKER, errors_at_collection, refuse
@@ -63,12 +65,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "failed tests, of all, or of none, in the directory of --netns-artifacts",
     )
     parser.addini("netns_capture", "the same as --netns-capture", default="none")
+    add_options(group, parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker and the session."""
+    """Register the marker and the session, and who collects its benchmarks."""
     config.addinivalue_line("markers", DESCRIPTION)
     config.stash[SESSION] = NetnsSession.from_config(config)
+    if not hasattr(config, "workerinput"):  # of xdist: its controller collects
+        config.pluginmanager.register(BenchSession.from_config(config))
 
 
 def pytest_collection_modifyitems(
@@ -125,6 +130,8 @@ def pytest_runtest_makereport(
     is_wanted = session.capture == "all" and call.when == "teardown"
     if (report.failed or is_wanted) and (kept := session.keep_packets(item.nodeid)):
         report.sections.append((f"Captured netns packets {call.when}", kept))
+    if (hand_over := item.config.stash.get(HAND_OVER, None)) is not None:
+        hand_over(report)
     return report
 
 

@@ -46,6 +46,11 @@ class Task(Generic[T]):
         self._observed = True
         return self._job.outcome()
 
+    @property
+    def thread(self) -> int | None:
+        """The identifier of the thread that it runs on; None before it does."""
+        return self._job.thread
+
     def done(self) -> bool:
         """Tell whether it has ended."""
         return self._job.finished

@@ -296,3 +296,25 @@ def _permanent(network: Network) -> set[str]:
     return {
         one.address for one in network["left"].neighbours() if one.state == "permanent"
     }
+
+
+def test_offloads_are_what_ethtool_says(netns: Network) -> None:
+    """Also when they were switched off; the loopback has some as well."""
+    netns.add(Veth("left:slow", "right:slow", offload=False))
+    left = netns["left"]
+    words = {
+        "tso": "tx-tcp-segmentation",
+        "gso": "generic-segmentation-offload",
+        "gro": "generic-receive-offload",
+        "tx": "tx-checksumming",
+    }
+    for name in ("eth0", "slow", "lo"):
+        lines = left.run(["ethtool", "-k", name]).stdout.splitlines()
+        on = {
+            key
+            for key, word in words.items()
+            if any(line.strip().startswith(f"{word}: on") for line in lines)
+        }
+        assert left.interface(name).offloads == on
+    assert left.interface("eth0").offloads
+    assert left.interface("slow").offloads == frozenset()
