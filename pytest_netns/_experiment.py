@@ -33,10 +33,15 @@ _SHORTEST = 0.05
 #: No sample is made longer for that than this, in seconds.
 _LONGEST = 2.0
 
-#: How often a flow is tried that somebody else's connection may have disturbed.
-_ATTEMPTS = 3
+#: How often a flow is tried that somebody else's connection may have disturbed, or
+#: that was over before anybody had a processor; and how many times longer each time.
+_ATTEMPTS, _LONGER = 3, 4
 
 T = TypeVar("T")
+
+
+class _NothingArrived(Exception):
+    """A flow has ended, but not one byte has come through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,18 +170,20 @@ class Experiment:
     def _flow(
         self, path: str, seconds: float, *, reverse: bool = False
     ) -> Metered[ThroughputResult]:
-        for _ in range(_ATTEMPTS - 1):
+        for attempt in range(_ATTEMPTS):
+            longer = seconds * _LONGER**attempt
             try:
                 return self._metered(
-                    path, lambda: self._run_iperf3(path, seconds, reverse=reverse)
+                    path,
+                    functools.partial(self._run_iperf3, path, longer, reverse=reverse),
                 )
+            except _NothingArrived as error:
+                failure: BenchmarkError = BenchmarkTimeout(str(error))
             except BenchmarkTimeout:
                 raise
-            except BenchmarkError:
-                continue  # somebody else's connection may have come first
-        return self._metered(
-            path, lambda: self._run_iperf3(path, seconds, reverse=reverse)
-        )
+            except BenchmarkError as error:
+                failure = error  # somebody else's connection may have come first
+        raise failure
 
     def _run_iperf3(
         self, path: str, seconds: float, *, reverse: bool
@@ -193,7 +200,7 @@ class Experiment:
             **{"reverse": reverse, **self.settings.flow},
         )
         if not result.bytes:
-            raise BenchmarkTimeout(f"nothing arrived within {seconds:.2g} s")
+            raise _NothingArrived(f"nothing arrived within {seconds:.2g} s")
         return result
 
     def _latency(self, path: str, seconds: float) -> Metered[_loads.LatencySample]:

@@ -59,7 +59,7 @@ def test_the_readme(pytester: pytest.Pytester, privileged: None) -> None:
     shown = [first, *(block for block in others if "def test_" in block)]
     # one of them makes the machine a part of its network
     alone = [block for block in shown if "Host(" in block]
-    assert len(shown) == 3
+    assert len(shown) == 4
     assert len(alone) == 1
     imports = "from pytest_netns import Host\n"
     pytester.makepyfile(
@@ -67,4 +67,4 @@ def test_the_readme(pytester: pytest.Pytester, privileged: None) -> None:
         test_host=imports + first.replace("def test_", "def _") + alone[0],
     )
     result = pytester.run(*ELSEWHERE, "--netns-require", *STRICT)
-    result.assert_outcomes(passed=3)
+    result.assert_outcomes(passed=4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -443,3 +444,31 @@ def test_a_flow_is_tried_again(
     with pytest.raises(errors[attempts - 1]):
         load.measure("", 0.2)
     assert len(agent.errors) == 3 - attempts
+
+
+@pytest.mark.parametrize("arrives_at", [2, 3, None])
+def test_a_flow_in_which_nothing_arrived(
+    monkeypatch: pytest.MonkeyPatch, arrives_at: int | None
+) -> None:
+    """On a busy machine it may end before anybody had a processor: longer, then."""
+    lasted: list[float] = []
+
+    def measure(*_: object, duration: float, **__: object) -> Any:
+        lasted.append(duration)
+        there = len(lasted) == arrives_at
+        return SimpleNamespace(bytes=1000 if there else 0, bits_per_second=8000.0)
+
+    monkeypatch.setattr("pytest_netns._iperf3.measure", measure)
+    nobody: Any = None
+    ways = {"": ("10.0.0.2", 5201)}
+    experiment = Experiment(
+        nobody, nobody, "10.0.0.2", {"": 5201}, ways, {}, Settings(["throughput"])
+    )
+    (load,) = experiment.loads(0.0)
+
+    if arrives_at is None:
+        with pytest.raises(BenchmarkTimeout, match=r"nothing arrived within 1\.6 s"):
+            load.measure("", 0.1)
+    else:
+        assert load.value(load.measure("", 0.1)) == 8000.0
+    assert lasted == pytest.approx([0.1, 0.4, 1.6][: arrives_at or 3])

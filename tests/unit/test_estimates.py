@@ -23,7 +23,7 @@ from pytest_netns.estimates import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TRIALS = 160
+TRIALS = 100
 
 
 def test_the_median_is_in_its_interval() -> None:

@@ -119,8 +119,8 @@ def rates(
 class TestChance:
     """What is said of samples that are drawn by chance."""
 
-    @pytest.mark.parametrize("rounds", [5, 7, 12])
-    @pytest.mark.parametrize("by", [0.02, 0.1, 0.25])
+    @pytest.mark.parametrize("rounds", [5, 12])
+    @pytest.mark.parametrize("by", [0.02, 0.25])
     def test_no_false_alarm(self, by: float, rounds: int) -> None:
         """Where nothing has changed, nearly nobody hears of a change."""
         found = rates(slowdown=1.0, by=by, rounds=rounds)
@@ -129,7 +129,7 @@ class TestChance:
 
     def test_few_of_many(self) -> None:
         """A gate over hundreds of numbers that are as they were stays open."""
-        found = rates(slowdown=1.0, by=0.15, rounds=7, trials=120)
+        found = rates(slowdown=1.0, by=0.15, rounds=7, trials=70)
         assert found.get("slower", 0) == 0
 
     @pytest.mark.parametrize(
@@ -168,9 +168,9 @@ class TestChance:
             maxima = [max(one) for one in rounds]
             return estimate(maxima, "s", statistic=pooled(rounds, 0.99))
 
-        pairs = [(measured(1.0), measured(factor)) for factor in [1.0] * 40 + [1.5] * 9]
+        pairs = [(measured(1.0), measured(factor)) for factor in [1.0] * 20 + [1.5] * 5]
         found = [change(before, now) for before, now in pairs]
-        same, slower = found[:40], found[40:]
+        same, slower = found[:20], found[20:]
         assert all(one and one.low < 1.1 for one in same)
         assert all(one and one.low > 1.1 for one in slower)
         for (before, now), one in zip(pairs, found, strict=True):
