@@ -33,6 +33,9 @@ _SHORTEST = 0.05
 #: No sample is made longer for that than this, in seconds.
 _LONGEST = 2.0
 
+#: How long it may take to open many connections, in seconds: time for one SYN more
+#: where the proxy's backlog is short (RFC 6298: after a second).
+_OPENING = 2.0
 #: How often a flow is tried that somebody else's connection may have disturbed, or
 #: that was over before anybody had a processor; and how many times longer each time.
 _ATTEMPTS, _LONGER = 3, 4
@@ -241,7 +244,7 @@ class Experiment:
                 self.targets[path],
                 held=self.settings.held,
                 seconds=seconds,
-                timeout=self.settings.patience,
+                timeout=max(_OPENING, seconds),
             ),
         )
         self._settle(path)

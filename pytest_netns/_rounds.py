@@ -73,7 +73,8 @@ class Rounds(Generic[Sample]):
     There are at least `FEWEST_ROUNDS` of each load. If the budget is spent before,
     `FEWEST_SAMPLES` are made as long as that takes not much longer. Rounds go on
     for those loads whose interval is not narrow enough, where the next one is for
-    the load that has had the least time.
+    the load that has had the least time. A load whose rounds take so long that they
+    would cost the others theirs comes after them.
 
     Args:
         loads: What to measure.
@@ -104,6 +105,7 @@ class Rounds(Generic[Sample]):
         self._random = random.Random(0)  # noqa: S311  # no secret
         self._began = clock()
         self._spent = {load.key: 0.0 for load in loads}
+        self._cost = dict(self._spent)  # of the newest round, in seconds
         self._precise: set[str] = set()
         self._seconds = {load.key: load.seconds for load in loads}
         self._orders: dict[str, list[str]] = {}
@@ -134,7 +136,7 @@ class Rounds(Generic[Sample]):
             began = self._clock()
             shorter = load.seconds * _WARM_UP
             self._measure(load, self._paths, shorter, "warm-up")
-            taken = self._clock() - began
+            taken = self._cost[load.key] = self._clock() - began
             overhead += max(0.0, taken - shorter * len(self._paths))
         wanted = sum(load.seconds for load in self._loads) * len(self._paths)
         a_round = (self._budget - self.elapsed) / _PLANNED_ROUNDS
@@ -152,13 +154,18 @@ class Rounds(Generic[Sample]):
         ]
         return min(wanting, key=self._turn, default=None)
 
-    def _turn(self, load: Load[Sample]) -> tuple[int, float]:
+    def _turn(self, load: Load[Sample]) -> tuple[bool, int, float]:
         """Let those come first that have had few rounds, then the least time."""
-        return min(self._count(load), FEWEST_ROUNDS), self._spent[load.key]
+        few = min(self._count(load), FEWEST_ROUNDS)
+        return few < FEWEST_ROUNDS and self._is_slow(load), few, self._spent[load.key]
+
+    def _is_slow(self, load: Load[Sample]) -> bool:
+        """Whether the fewest rounds of it would take most of the budget."""
+        return self._cost[load.key] * FEWEST_SAMPLES > self._budget / 2
 
     def _has_time_for(self, load: Load[Sample]) -> bool:
         count = self._count(load)
-        a_round = self._spent[load.key] / count if count else 0.0
+        a_round = self._spent[load.key] / count if count else self._cost[load.key]
         end = self._budget
         if count < FEWEST_SAMPLES:
             end += max(self._budget * _OVERTIME, _LEAST_OVERTIME)
@@ -170,7 +177,8 @@ class Rounds(Generic[Sample]):
         paths = self._order(load)
         samples = self._measure(load, paths, self._seconds[load.key], what)
         self.taken[load.key].append({path: samples[path] for path in self._paths})
-        self._spent[load.key] += self._clock() - began
+        self._cost[load.key] = self._clock() - began
+        self._spent[load.key] += self._cost[load.key]
         if self._count(load) >= FEWEST_ROUNDS and self._is_precise(load):
             self._precise.add(load.key)
 

@@ -208,6 +208,23 @@ def test_what_is_too_slow_ends_all_the_same() -> None:
     assert all(len(taken) < FEWEST_SAMPLES for taken in rounds.taken.values())
 
 
+def test_a_slow_load_does_not_cost_the_others_theirs() -> None:
+    """It comes last, and what is left of the time is its own."""
+    quick, slow = Lab(spread=0.5, overhead=0.0), Lab()
+    slow_load = slow.load("slow")
+
+    def measure(path: str, length: float) -> float:
+        quick.now += 2.0
+        return slow_load.measure(path, length)
+
+    loads = [Load("slow", "slow", 0.2, measure, float), quick.load("quick", 0.1)]
+    rounds = quick.run(*loads)
+
+    assert len(rounds.taken["quick"]) >= FEWEST_ROUNDS
+    assert 1 <= len(rounds.taken["slow"]) < FEWEST_ROUNDS
+    assert rounds.elapsed < 14.0
+
+
 def test_one_path_is_measured_for_itself() -> None:
     """Its own interval is what must become narrow."""
     lab = Lab(spread=0.2)
