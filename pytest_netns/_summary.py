@@ -238,13 +238,16 @@ class Summary:
 
     def notes(self) -> Iterator[str]:
         """Yield what a reader must know."""
-        for key, rounds in self._taken.items():
-            if len(rounds) < FEWEST_ROUNDS:
-                yield (
-                    f"{self._experiment.title(key)}: the budget sufficed for "
-                    f"{len(rounds)} rounds; from fewer than {FEWEST_ROUNDS} an "
-                    "interval is too narrow"
-                )
+        few = [
+            f"{len(rounds)} of {self._experiment.title(key)}"
+            for key, rounds in self._taken.items()
+            if len(rounds) < FEWEST_ROUNDS
+        ]
+        if few:
+            yield (
+                f"the budget sufficed for few rounds: {', '.join(few)}; from fewer "
+                f"than {FEWEST_ROUNDS} an interval is too narrow"
+            )
 
     def _results(self, key: str, path: str) -> list[Any]:
         return [one.result for one in self._metered(key, path)]
