@@ -16,10 +16,10 @@ from .benchmarking import netns_agents, netns_bench, netns_iperf3
 from .fixtures import netns, netns_manager, netns_topology
 from .markers import DESCRIPTION, MARKER, errors_at_collection, refuse
 from .session import CAPTURE, SESSION, NetnsSession, raise_failure
+from .tracebacks import without_package_frames
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-from .tracebacks import without_package_frames
 
 __all__ = [
     "netns",
