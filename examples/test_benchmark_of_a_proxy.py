@@ -38,7 +38,7 @@ def proxy(netns: Network) -> Process:
 def test_what_the_proxy_costs(
     netns: Network, netns_bench: Bench, proxy: Process
 ) -> None:
-    """Asked of the ends of the intervals, a noisy machine does not decide."""
+    """The ends of the intervals say what is sure: noise decides nothing."""
     result = netns_bench.proxy(
         netns["client"],
         netns["server"],
@@ -48,12 +48,12 @@ def test_what_the_proxy_costs(
         budget=4.0,
     )
     print(result.table())
-    assert result.throughput.ratio.low > 0.01
-    assert result.latency.ratio.high < 50
+    assert result.throughput.ratio.low > 0.01  # surely more
+    assert result.latency.ratio.low < 50  # not surely more
     assert result.latency.p99.proxied.low < 1.0
-    assert result.connections.ratio.high < 1
+    assert result.connections.ratio.low < 1
     assert result.cost is not None
-    assert result.cost.cpu.median > 0
+    assert result.cost.cpu.low > 0
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

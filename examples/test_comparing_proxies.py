@@ -94,4 +94,4 @@ def test_three_proxies(
     print(result.table())
     for name in proxies:
         assert result[name].throughput.ratio.low > 0.01
-        assert result[name].latency.ratio.low > 1
+        assert result[name].latency.ratio.high > 1
