@@ -102,9 +102,17 @@ def worker_count(config: pytest.Config) -> int:
 
 def name_of(test: pytest.Item) -> str:
     """Return the node id of a test, without the group that xdist adds to it."""
-    name, _, group = test.nodeid.rpartition("@")
-    is_group = name and "]" not in group and "::" not in group
-    return name if is_group else test.nodeid
+    groups = sorted(
+        {
+            str(mark.args[0] if mark.args else mark.kwargs.get("name", "default"))
+            for mark in test.iter_markers("xdist_group")
+        }
+    )
+    # xdist adds all of them since 3.7, and before that the closest one
+    for group in ("_".join(groups), *groups):
+        if test.nodeid.endswith(f"@{group}"):
+            return test.nodeid.removesuffix(f"@{group}")
+    return test.nodeid
 
 
 def figures(measurement: Measurement) -> list[dict[str, str | float | None]]:

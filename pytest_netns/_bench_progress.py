@@ -70,7 +70,8 @@ class ProgressLine:
 
     def _write(self, line: str) -> None:
         with self._uncaptured(), contextlib.suppress(OSError, ValueError):
-            line = cut(line, shutil.get_terminal_size().columns - 1)
+            # a terminal without a size has 0 columns in Python 3.10
+            line = cut(line, (shutil.get_terminal_size().columns or 80) - 1)
             sys.stdout.write(f"{_MAKE_ROOM}{_SAVE}{_BELOW}{line}{_ERASE}{_RESTORE}")
             sys.stdout.flush()
 

@@ -246,8 +246,8 @@ class TestProgress:
             """
         )
         one = terminal(
-            *("env", "TERM=xterm", "NO_COLOR=1", sys.executable, "-m", "pytest"),
-            *("-p", "no:cacheprovider", *PLUGIN),
+            *("env", "-u", "COLUMNS", "TERM=xterm", "NO_COLOR=1"),
+            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *PLUGIN),
         )
         text = one.see("netns: going on")
         one.type("\x03")
