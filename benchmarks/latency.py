@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from measure import Progress
 
     from pytest_netns import Network
-    from pytest_netns._load_sockets import Protocol
+    from pytest_netns.throughput import Protocol
 
 # left (10.0.0.1) --- (10.0.0.2) right
 _PAIR: Final = Topology(

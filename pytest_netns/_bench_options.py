@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .session import path_of
+
 if TYPE_CHECKING:
     from ._bench_store import Store
     from .measurement import Measurement
@@ -110,7 +112,8 @@ def options_of(config: pytest.Config) -> BenchOptions:
         )
     threshold = threshold_of(given or config.getini("netns_bench_fail_if_slower"))
     return BenchOptions(
-        directory=_path(config, "dir") or str(config.rootpath / _DIRECTORY),
+        directory=path_of(config, "netns_bench_dir")
+        or str(config.rootpath / _DIRECTORY),
         save=_name(config, "save"),
         compare=compare,
         threshold=threshold,
@@ -171,14 +174,4 @@ def _page(config: pytest.Config) -> str | None:
                 "--netns-bench-html needs matplotlib, which is not installed: "
                 "pip install 'pytest-netns[html]'"
             )
-    return _path(config, "html")
-
-
-def _path(config: pytest.Config, option: str) -> str | None:
-    """Return a path, of the command line or of the ini-file, as a whole one."""
-    name = f"netns_bench_{option}"
-    if given := config.getoption(name):
-        return str(config.invocation_params.dir / given)
-    configured = config.getini(name)
-    base = config.inipath.parent if config.inipath else config.rootpath
-    return str(base / configured) if configured else None
+    return path_of(config, "netns_bench_html")

@@ -31,7 +31,7 @@ from ._load_sockets import connect, hurry, name, shown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._load_sockets import Protocol
+    from .throughput import Protocol
 
 #: The number of a request, with which it begins.
 _NUMBER = struct.Struct("=Q")

@@ -15,7 +15,7 @@ from ._load_sockets import RESET_AT_CLOSE, allow_files, hurry, name, place, wide
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._load_sockets import Protocol
+    from .throughput import Protocol
 
 #: How many connections may wait to be accepted; net.core.somaxconn of the namespace
 #: may make it fewer.

@@ -9,11 +9,12 @@ import os
 import resource
 import socket
 import struct
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ._load_main import Failure
 
-Protocol = Literal["tcp", "udp"]
+if TYPE_CHECKING:
+    from .throughput import Protocol
 
 #: A connection that is closed is reset: no side keeps its port for a minute in
 #: TIME_WAIT (socket(7), SO_LINGER; net/ipv4/tcp.c, __tcp_close).

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ._agent import Agent
-    from ._load_sockets import Protocol
+    from .throughput import Protocol
 
 _PROTOCOLS = ("tcp", "udp")
 #: A request holds its number: 8 bytes. The most is what a datagram can be of.

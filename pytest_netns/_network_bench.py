@@ -10,10 +10,10 @@ from .comparisons import ConnectionsEstimate, LatencyEstimate
 
 if TYPE_CHECKING:
     from ._benchmark import Pins, Target
-    from ._load_sockets import Protocol
     from .estimates import Estimate, Interval, Unit
     from .measurement import Measurement
     from .namespace import NetworkNamespace
+    from .throughput import Protocol
 
 #: Where a load's own server listens if nobody says: the port of iperf3.
 PORT = 5201

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._rounds import FEWEST_ROUNDS
@@ -131,9 +132,7 @@ class Summary:
             path: one.doubted(doubts[path] or first)
             for path, one in metric.ratios.items()
         }
-        return Metric(
-            metric.key, metric.title, metric.unit, metric.better, values, ratios
-        )
+        return replace(metric, values=values, ratios=ratios)
 
     def _doubt(self, key: str, path: str) -> str | None:
         results = self._results(key, path)

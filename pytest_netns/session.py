@@ -53,7 +53,7 @@ class NetnsSession:
         Raises:
             pytest.UsageError: They do not fit together.
         """
-        artifacts = _artifacts(config)
+        artifacts = path_of(config, "netns_artifacts")
         return cls(
             require=_is_set(config, "netns_require"),
             names=_is_set(config, "netns_names"),
@@ -174,11 +174,11 @@ def _capture(config: pytest.Config, artifacts: str | None) -> str:
     return value
 
 
-def _artifacts(config: pytest.Config) -> str | None:
-    """Return the directory of `--netns-artifacts`, as a whole path."""
-    if given := config.getoption("netns_artifacts"):
+def path_of(config: pytest.Config, name: str) -> str | None:
+    """Return a path, of the command line or of the ini-file, as a whole one."""
+    if given := config.getoption(name):
         return str(config.invocation_params.dir / given)
-    configured = config.getini("netns_artifacts")
+    configured = config.getini(name)
     base = config.inipath.parent if config.inipath else config.rootpath
     return str(base / configured) if configured else None
 

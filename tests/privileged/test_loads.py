@@ -29,7 +29,7 @@ from pytest_netns.errors import BenchmarkError, BenchmarkTimeout
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_netns._load_sockets import Protocol
+    from pytest_netns.throughput import Protocol
 
 PAIR = Topology(
     Namespace("left"),
