@@ -87,7 +87,7 @@ class Tap:
         self._settings: Settings
         #: The queue, the ring, or one after the other: the last one is in use.
         self._sources: list[Queue | Ring] = []
-        self.is_stopped = self.is_gone = self._renounced = False
+        self.is_stopped = self.is_gone = self._was_down = self._renounced = False
         self._packets = self._bytes = 0
         self._seam: Seam | None = None
 
@@ -271,15 +271,22 @@ class Tap:
         self.links = {**gone, **named}
 
     def note_error(self) -> None:
-        """Note what went wrong, if something did; the same but once."""
+        """Note what went wrong, if something did; the same but once.
+
+        What is removed goes down first, and only that is an error
+        (net/packet/af_packet.c, packet_notifier).
+        """
         number = self._sources[-1].take_error()
-        if not number:
-            return
-        why = f"{self.name}: {os.strerror(number)}"
         if number == errno.ENETDOWN:
+            self._was_down = True
+        elif number:
+            self._note(f": {os.strerror(number)}")
+        if self._was_down and not self.is_gone:
             self.is_gone = not _has_interface(self.fileno())
-            why = f"{self.name} was {'removed' if self.is_gone else 'down'}"
-        if why not in self.interruptions:
+            self._note(" was removed" if self.is_gone else " was down")
+
+    def _note(self, what: str) -> None:
+        if (why := f"{self.name}{what}") not in self.interruptions:
             self.interruptions.append(why)
 
     # the end

@@ -208,6 +208,16 @@ class TestInterfaces:
         assert len(follower.seen) == len(capture)
         assert echoes(capture) == HERE_AND_BACK
 
+    def test_down_first(self, netns: Network, left: NetworkNamespace) -> None:
+        """Who has seen that it is down learns that it was removed, too."""
+        with left.capture("eth0") as capture:
+            netns.link("left:eth0").set_down()
+            with pytest.raises(WaitTimeout, match=r"left:eth0 was down$"):
+                capture.wait(timeout=0.02)
+            left.run("ip link delete eth0")
+            with pytest.raises(WaitTimeout, match="left:eth0 was removed"):
+                soon(lambda: capture.wait(timeout=60))
+
     def test_one_of_two(self, left: NetworkNamespace) -> None:
         """As long as there is another one, there may be more."""
         with left.capture("eth0", "lo") as capture:
