@@ -41,8 +41,8 @@ def privileged(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(autouse=True)
 def _privileges_where_needed(request: pytest.FixtureRequest) -> None:
-    """Ask for privileges in all of ``tests/privileged``."""
-    if "privileged" in request.path.parts:
+    """Ask for privileges in all of ``tests/privileged`` and ``tests/reliability``."""
+    if {"privileged", "reliability"} & {*request.path.parts}:
         request.getfixturevalue("privileged")
 
 
