@@ -8,6 +8,8 @@ from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from ._directories import make_directories
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -19,8 +21,14 @@ _UNWANTED = re.compile(r"[^\w.=-]+", re.ASCII)
 _LONGEST = 150
 
 
-def directory_for(artifacts: str, test: str) -> str:
-    """Return the directory of a test, by its pytest node id; each has its own."""
+def directory_for(artifacts: str, test: str, attempt: int = 1) -> str:
+    """Return the directory of a test, by its pytest node id; each has its own.
+
+    Args:
+        artifacts: The directory of all tests.
+        test: The test's node id.
+        attempt: How often the test has been begun; later attempts have theirs inside.
+    """
     head, bracket, parameters = test.partition("[")
     parameters = parameters.removesuffix("]")
     name = _plain(head + bracket + parameters)
@@ -29,7 +37,8 @@ def directory_for(artifacts: str, test: str) -> str:
     if is_odd or len(name) == _LONGEST:
         digest = blake2b(test.encode(errors="replace"), digest_size=4).hexdigest()
         name = f"{name}-{digest}".lstrip("-")
-    return os.path.join(artifacts, name)
+    directory = os.path.join(artifacts, name)
+    return directory if attempt == 1 else os.path.join(directory, f"attempt-{attempt}")
 
 
 def save_packets(
@@ -65,7 +74,7 @@ def _save(capture: PacketCapture, path: str) -> int:
 
 def _saved(path: str, save: Callable[[str], int]) -> str:
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        make_directories(os.path.dirname(path))
         count = save(path)
     except Exception as error:  # the test's own failure is what counts
         why = error.strerror if isinstance(error, OSError) else repr(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING
 
@@ -68,7 +67,7 @@ class BenchOptions:
         """Return the saved runs."""
         from ._bench_store import Store
 
-        return Store(self.directory, invoker())
+        return Store(self.directory)
 
 
 def add_options(group: pytest.OptionGroup, parser: pytest.Parser) -> None:
@@ -119,15 +118,6 @@ def options_of(config: pytest.Config) -> BenchOptions:
         threshold=threshold,
         page=_page(config),
     )
-
-
-def invoker() -> tuple[int, int] | None:
-    """Return the user and group behind sudo, to whom new files should belong."""
-    try:
-        owner = int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"])
-    except (KeyError, ValueError):
-        return None
-    return owner if os.geteuid() == 0 else None
 
 
 def _name(config: pytest.Config, option: str) -> str | None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ._bench_json import from_data
-from ._bench_options import invoker
 from ._bench_store import write
 from ._bench_table import table
 from ._regression import judge
@@ -137,7 +136,7 @@ def _write_page(results: BenchResults, path: str) -> None:
     from ._bench_page import page
 
     try:
-        write(path, page(results.measurements), invoker())
+        write(path, page(results.measurements))
     except (OSError, UnsupportedError) as error:
         results.errors.append(f"cannot write {path}: {_reason(error)}")
     else:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 #: What says in a file that it is one of ours, and the form it is in.
 SCHEMA_ID = "urn:pytest-netns:benchmarks"
 VERSION = 1
+#: Greater numbers, of which JSON has some, no double can hold (sys.float_info.max).
+_LARGEST = 1.7976931348623157e308
 
 
 def _object(about: str, /, **properties: Any) -> dict[str, Any]:
@@ -194,6 +196,8 @@ def _not_as_said(data: object, schema: dict[str, Any]) -> str:
     types = tuple(one for kind in kinds for one in _TYPES[kind])
     if isinstance(data, bool) or not isinstance(data, types):
         return "is not " + " or ".join(_SAID.get(kind, f"a {kind}") for kind in kinds)
+    if isinstance(data, int) and abs(data) > _LARGEST:
+        return "is too large"
     if "minimum" in schema and isinstance(data, int) and data < schema["minimum"]:
         return f"is below {schema['minimum']}"
     if isinstance(data, list) and len(data) != schema.get("minItems", len(data)):

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ._bench_json import document, read_document
+from ._directories import make_directories
 from ._files import save_text
 from .errors import BenchmarkError
 
@@ -41,13 +42,10 @@ class Store:
 
     Args:
         directory: Where they are; made when the first one is saved.
-        owner: The user and the group that new files belong to, if they are others
-            than ours.
     """
 
-    def __init__(self, directory: str, owner: tuple[int, int] | None = None) -> None:
+    def __init__(self, directory: str) -> None:
         self.directory = directory
-        self._owner = owner
 
     def path_of(self, name: str) -> str:
         """Return the file of a run, whether it is there or not.
@@ -98,7 +96,7 @@ class Store:
         """
         path = self.path_of(name)
         text = json.dumps(document(measurements), ensure_ascii=False, allow_nan=False)
-        write(path, f"{text}\n", self._owner)
+        write(path, f"{text}\n")
         return path
 
     def _unknown(self, name: str) -> str:
@@ -113,32 +111,17 @@ class Store:
         )
 
 
-def write(path: str, text: str, owner: tuple[int, int] | None = None) -> None:
+def write(path: str, text: str) -> None:
     """Write a file, and make the directories above it.
+
+    Under sudo all that is new belongs to who has called that.
 
     Args:
         path: Where to.
         text: Its content.
-        owner: The user and the group that it and new directories belong to, if they
-            are others than ours.
 
     Raises:
         OSError: It cannot be written.
     """
-    made = _make_directories(os.path.dirname(os.path.abspath(path)))
+    make_directories(os.path.dirname(path))
     save_text(path, text)
-    if owner is not None:
-        new = [*made, path] if os.path.isfile(path) else made  # it may be a device
-        for one in new:
-            os.chown(one, *owner, follow_symlinks=False)
-
-
-def _make_directories(path: str) -> list[str]:
-    """Make a directory and those above it; return those that were not there."""
-    missing = []
-    while not os.path.lexists(path):
-        missing.append(path)
-        path = os.path.dirname(path)
-    for one in reversed(missing):
-        os.mkdir(one)
-    return missing

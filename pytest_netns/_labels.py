@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._packet_table import printable
 from ._patterns import chain_of, is_of
 from ._scapy import load, summary_of
 
@@ -22,7 +23,8 @@ def label_of(packet: Packet) -> str:
     Of a tunnel it is what is inside. What is not known here is said in scapy's words.
     """
     try:
-        return " ".join(_words(list(chain_of(packet))))
+        # names in packets can hold anything, also what a terminal would obey
+        return printable(" ".join(_words(list(chain_of(packet)))))
     except Exception:  # a header is malformed, or cut off
         return summary_of(packet)
 

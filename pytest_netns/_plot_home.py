@@ -8,6 +8,8 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
+from ._invoker import own_home
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -19,7 +21,16 @@ def home() -> Iterator[None]:
     By itself it warns, makes one that it removes when Python ends, and changes the
     environment of this process and its children to say so.
     """
-    if "matplotlib" in sys.modules or all(map(_can_write, _places())):
+    if "matplotlib" in sys.modules:
+        yield
+        return
+    with own_home(), _writable():
+        yield
+
+
+@contextlib.contextmanager
+def _writable() -> Iterator[None]:
+    if all(map(_can_write, _places())):
         yield
         return
     before = os.environ.get("MPLCONFIGDIR")

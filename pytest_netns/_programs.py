@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -23,3 +24,13 @@ def directory_of(names: Sequence[str]) -> str | None:
         if all(shutil.which(name, path=directory) for name in names):
             return directory
     return None
+
+
+def hint_of_sudo() -> str:
+    """Return what to add to an error about a missing program, if sudo may hide it."""
+    if "SUDO_UID" not in os.environ:
+        return ""
+    return (
+        "; sudo has a PATH of its own (secure_path of sudoers(5)), and keeps yours as "
+        'sudo -E env PATH="$PATH" COMMAND...'
+    )

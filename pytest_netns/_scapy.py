@@ -13,7 +13,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from ._frame import ETHERNET
+from ._invoker import own_home
 from ._nsfile import Visit, home, is_home
+from ._packet_table import printable
+from ._signals import deferred_signals
 
 if TYPE_CHECKING:
     from scapy.packet import Packet as Packet  # noqa: PLC0414  # others need the types
@@ -31,8 +34,18 @@ def load() -> Any:
 
     The submodules are its attributes: ``load().layers.inet.IP``.
     """
+    # a module that was interrupted is imported again, but not those that it had told
+    # of its layers: scapy would never again know them
+    with deferred_signals() as deferred:
+        scapy = _imported()
+    deferred.deliver()
+    return scapy
+
+
+def _imported() -> Any:
     # without privileges nobody is elsewhere, nor may they enter what they are in
-    with contextlib.nullcontext() if is_home() else Visit(home().fd, "home"):
+    visit = contextlib.nullcontext() if is_home() else Visit(home().fd, "home")
+    with visit, own_home():
         import scapy
         import scapy.layers.dhcp
         import scapy.layers.dhcp6
@@ -154,6 +167,6 @@ def packet_list(packets: Sequence[Packet], name: str) -> PacketList:
 def summary_of(packet: Packet) -> str:
     """Describe a packet in one line, in scapy's words, without "Ether"."""
     try:
-        return packet.summary().removeprefix("Ether / ")
+        return printable(packet.summary().removeprefix("Ether / "))
     except Exception:  # a user's own layer fails
         return type(packet).__name__

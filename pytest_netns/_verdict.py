@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._packet_table import ROWS, row_of, table
+from ._packet_table import ROWS, printable, row_of, table
 from ._scapy import summary_of
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _nearest(matcher: Matcher, packets: Sequence[Packet]) -> str:
         return ""
     misses = "; ".join(matcher.misses(packets[best[1]]) or ())
     where = f" among the last {SEARCHED:,} packets" if first else ""
-    return f"\nnearest miss{where}: #{best[1]}: {misses}"
+    return f"\nnearest miss{where}: #{best[1]}: {printable(misses)}"
 
 
 def _named(places: Sequence[str]) -> str:

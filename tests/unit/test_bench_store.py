@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_netns._bench_json import document
-from pytest_netns._bench_options import invoker, threshold_of
-from pytest_netns._bench_store import Store, write
+from pytest_netns._bench_options import threshold_of
+from pytest_netns._bench_store import Store
 from pytest_netns.errors import BenchmarkError
 
 if TYPE_CHECKING:
@@ -92,31 +92,6 @@ def test_a_directory(store: Store) -> None:
     Path(store.path_of("main")).mkdir(parents=True)
     with pytest.raises(BenchmarkError, match=r"main\.json: Is a directory"):
         store.read("main")
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
-def test_owner(tmp_path: Path) -> None:
-    """What root writes on behalf of somebody else belongs to that one."""
-    (tmp_path / "old").mkdir()
-    path = tmp_path / "old" / "new" / "file"
-    write(str(path), "text", (1234, 4321))
-    for one in (path, path.parent):
-        assert (one.stat().st_uid, one.stat().st_gid) == (1234, 4321)
-    assert path.parent.parent.stat().st_uid == 0
-    before = Path("/dev/null").stat().st_uid
-    write("/dev/null", "text", (1234, 4321))
-    assert Path("/dev/null").stat().st_uid == before
-
-
-def test_invoker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who that is sudo tells, and it is believed of root alone."""
-    monkeypatch.setenv("SUDO_UID", "1234")
-    monkeypatch.setenv("SUDO_GID", "4321")
-    assert invoker() == ((1234, 4321) if os.geteuid() == 0 else None)
-    monkeypatch.setenv("SUDO_GID", "x")
-    assert invoker() is None
-    monkeypatch.delenv("SUDO_UID")
-    assert invoker() is None
 
 
 @pytest.mark.parametrize(

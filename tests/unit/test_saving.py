@@ -45,6 +45,15 @@ def breaking(
     raise error
 
 
+@pytest.fixture
+def named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a file have a name from the start, as where no other ones are known.
+
+    What does not know the flag reads it as a wish to write a directory (open(2)).
+    """
+    monkeypatch.setattr(os, "O_TMPFILE", os.O_DIRECTORY)
+
+
 @pytest.mark.parametrize("kind", [str, Path])
 def test_a_capture_is_saved(kind: type, tmp_path: Path) -> None:
     """The path may be text or a Path; who wrote the file is in it."""
@@ -98,6 +107,7 @@ def test_a_file_is_replaced_only_when_the_new_one_is_whole(tmp_path: Path) -> No
     assert names(tmp_path) == [path.name]
 
 
+@pytest.mark.usefixtures("named")
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("no frame")])
 @pytest.mark.parametrize("old", [[], ["capture.pcapng"]])
 def test_nothing_is_left_of_a_file_that_was_not_finished(
@@ -114,6 +124,38 @@ def test_nothing_is_left_of_a_file_that_was_not_finished(
     assert len(seen[0]) == len(old) + 1, "it was begun"
     assert names(tmp_path) == old
     assert [(tmp_path / name).read_bytes() for name in old] == [b"old"] * len(old)
+
+
+def test_a_file_has_no_name_before_it_is_whole(tmp_path: Path) -> None:
+    """So nothing can be left of it, whoever kills this process while it writes."""
+    path = tmp_path / "capture.pcapng"
+    for before in ([], [path.name]):
+        seen: list[list[str]] = []
+        with pytest.raises(ValueError, match="no frame"):
+            save(path, breaking(ValueError("no frame"), seen, tmp_path))
+        assert seen == [before]
+        save(path, [PING])
+        assert names(tmp_path) == [path.name]
+        assert count(path) == 1
+
+
+@pytest.mark.usefixtures("named")
+@pytest.mark.parametrize("old", [False, True])
+def test_a_file_is_saved_where_all_have_names(tmp_path: Path, *, old: bool) -> None:
+    """As on a network file system; the name that it has until then goes."""
+    path = tmp_path / "capture.pcapng"
+    if old:
+        path.write_bytes(b"old")
+    met = []
+
+    def frames() -> Iterator[Frame]:
+        yield from [PING] * 10_000
+        met.extend(names(tmp_path))
+
+    save(path, frames())
+    assert len(met) == 1 + old
+    assert count(path) == 10_000
+    assert names(tmp_path) == [path.name]
 
 
 def test_an_error_while_writing_names_the_file(tmp_path: Path) -> None:
