@@ -15,8 +15,9 @@ from collections import defaultdict, deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ._outputs import last_of
 from ._processes import open_pidfd, signal_group
-from .errors import BenchmarkError, BenchmarkTimeout, MissingTool
+from .errors import SHOWN_OUTPUT, BenchmarkError, BenchmarkTimeout, MissingTool
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 #: Finds the package beside this file, and what it depends on where we have it.
 _PROGRAM = (
-    "import sys; sys.path[:0] = sys.argv[1:]; "
+    "import sys; sys.path += sys.argv[1:]; "
     "from pytest_netns._load_main import main; main()"
 )
 
@@ -140,7 +141,9 @@ class Agent:
         if self._connection.fileno() not in ready:
             raise self._gone()
         try:
-            data, files, _, _ = socket.recv_fds(self._connection, _LONGEST_PACKET, 1)
+            data, files, _, _ = socket.recv_fds(
+                self._connection, _LONGEST_PACKET, 1, socket.MSG_CMSG_CLOEXEC
+            )
         except ConnectionError:
             data, files = b"", []
         if not data:
@@ -149,8 +152,22 @@ class Agent:
             with open(file, "rb") as answer:
                 answer.seek(0)
                 data = answer.read()
-        message: dict[str, Any] = json.loads(data)
-        return message
+        return self._understood(data)
+
+    def _understood(self, data: bytes) -> dict[str, Any]:
+        try:
+            message = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise BenchmarkError(self._nonsense(data)) from error
+        if isinstance(message, dict) and isinstance(message.get("number"), int):
+            return message
+        raise BenchmarkError(self._nonsense(data))
+
+    def _nonsense(self, data: bytes) -> str:
+        return (
+            f"the process of the load in namespace {self.namespace!r} has said "
+            f"what makes no sense: {data[:80]!r}"
+        )
 
     def _send(self, message: dict[str, Any]) -> None:
         try:
@@ -159,7 +176,7 @@ class Agent:
             raise self._gone() from error
 
     def _gone(self) -> BenchmarkError:
-        output = self.process.output.strip()
+        output = last_of(self.process.output.strip(), SHOWN_OUTPUT)
         return BenchmarkError(
             f"the process of the load in namespace {self.namespace!r} has ended"
             + (f": {output}" if output else "")
@@ -233,10 +250,11 @@ class Order:
         raise BenchmarkTimeout(self._where(f"was not done within {timeout:g} s"))
 
     def _error(self, message: dict[str, Any]) -> Exception:
-        if message["kind"] == "missing":
-            return MissingTool(message["error"])
-        kind = BenchmarkTimeout if message["kind"] == "timeout" else BenchmarkError
-        return kind(self._where(f"failed: {message['error']}"))
+        why = str(message["error"])
+        if message.get("kind") == "missing":
+            return MissingTool(why)
+        kind = BenchmarkTimeout if message.get("kind") == "timeout" else BenchmarkError
+        return kind(self._where(f"failed: {last_of(why, SHOWN_OUTPUT)}"))
 
     def _where(self, what: str) -> str:
         return f"{self.name} in namespace {self._agent.namespace!r} {what}"

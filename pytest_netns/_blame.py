@@ -13,6 +13,7 @@ from dataclasses import MISSING, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from ._record import Record
+from ._shown import shown
 from .errors import TopologyError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def required_by(kind: type[Record]) -> list[str]:
 def title_of(kind: type[Record], values: Mapping[str, Any]) -> list[str]:
     """Return what tells such a record from others: its positional arguments."""
     names = [one.name for one in fields(kind) if not one.kw_only]  # type: ignore[arg-type]  # records are dataclasses
-    return [repr(values[name]) for name in names] if values.keys() >= {*names} else []
+    return [shown(values[name]) for name in names] if values.keys() >= {*names} else []
 
 
 def key_of_record(
@@ -236,7 +237,7 @@ def _forms(value: object) -> Iterator[str]:
         if not value:
             yield "is empty"
         return
-    yield repr(value)
+    yield shown(value)
     if isinstance(value, Mapping):
         value = [*value, *value.values()]
     if isinstance(value, list | tuple):

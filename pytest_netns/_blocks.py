@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, overload
 
 from ._tpacket import count_of, entry_at, offsets_of, time_at
+from .errors import InconclusiveError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -187,7 +188,11 @@ class Store:
                 yield entry_at(data, offset)
 
     def _open(self, ring: int, block: int) -> _Opened:
-        """Return a block, taken apart; the last ones stay at hand."""
+        """Return a block, taken apart; the last ones stay at hand.
+
+        Raises:
+            InconclusiveError: It makes no sense.
+        """
         with self._lock:
             if (opened := self._at_hand.get((ring, block))) is not None:
                 self._at_hand.move_to_end((ring, block))
@@ -195,6 +200,8 @@ class Store:
             kept = self._blocks[ring][block]
             data = self._read_back(kept) if isinstance(kept, _Spilled) else bytes(kept)
             opened = _Opened(data, offsets_of(data))
+            starts = self._starts[ring]
+            _check_count(len(opened.offsets), starts[block + 1] - starts[block])
             self._at_hand[ring, block] = opened
             while len(self._at_hand) > _AT_HAND * len(self._blocks):
                 self._at_hand.popitem(last=False)
@@ -203,6 +210,19 @@ class Store:
     def _read_back(self, spilled: _Spilled) -> bytes:
         assert self._file is not None  # noqa: S101  # it was written there
         return os.pread(self._file, spilled.length, spilled.offset)
+
+
+def _check_count(read: int, said: int) -> None:
+    """Check that a block has as many packets as it says.
+
+    Raises:
+        InconclusiveError: It has not.
+    """
+    if read != said:
+        raise InconclusiveError(
+            f"a block of packets makes no sense: it says that it has {said:,}, "
+            f"and {read:,} can be read"
+        )
 
 
 def _nameless_file() -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .errors import DuplicateName, InvalidAddress, UnknownName
 from .nat import DNAT
-from .records import Namespace
+from .records import Bridge, Namespace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .records import Host
 
 
+#: IPV6_MIN_MTU (include/uapi/linux/ipv6.h), RFC 8200: below, the kernel has no IPv6.
+_MIN_MTU_OF_IPV6 = 1280
 #: RT_TABLE_MAIN (include/uapi/linux/rtnetlink.h).
 _MAIN_TABLE = 254
 
@@ -29,12 +31,13 @@ def check_layout(layout: Layout) -> None:
     Raises:
         UnknownName: A route, neighbour or NAT rule names an interface that is not
             there.
-        InvalidAddress: A gateway is off every connected network, or a source
-            address is not the namespace's own.
+        InvalidAddress: A gateway is off every connected network, a source
+            address is not the namespace's own, or an MTU is too small for IPv6.
         DuplicateName: One route or neighbour is declared twice.
     """
     for machine in layout.machines.values():
         interfaces = {one.ifname: one for one in layout.interfaces_of(machine.name)}
+        _check_mtus(machine, interfaces, layout)
         _check_unique(
             machine,
             machine.routes,
@@ -55,6 +58,40 @@ def _check_namespace(namespace: Namespace, interfaces: dict[str, Interface]) -> 
         dev = rule.in_interface if isinstance(rule, DNAT) else rule.out_interface
         if dev is not None:
             _check_dev(dev, rule, namespace, interfaces)
+
+
+def _check_mtus(
+    machine: Namespace | Host, interfaces: dict[str, Interface], layout: Layout
+) -> None:
+    """Check that nothing of IPv6 is where the kernel has turned it off."""
+    for ifname, interface in interfaces.items():
+        mtu = _mtu(interface, layout)
+        if mtu is None or mtu >= _MIN_MTU_OF_IPV6:
+            continue
+        of_ipv6: list[Record] = [
+            *(interface.record for one in interface.addresses if one.version == 6),
+            *(one for one in machine.routes if one.dev == ifname and one.family == 6),
+        ]
+        if isinstance(machine, Namespace):
+            of_ipv6 += (
+                one
+                for one in machine.neighbours
+                if one.dev == ifname and ":" in one.address
+            )
+        for record in of_ipv6:
+            raise InvalidAddress(
+                f"{record!r} of {machine.kind} {machine.name!r}: IPv6 needs an MTU of "
+                f"{_MIN_MTU_OF_IPV6:,} bytes, and {ifname!r} has {mtu}"
+            )
+
+
+def _mtu(interface: Interface, layout: Layout) -> int | None:
+    """Return the MTU of an interface, or None for that of Ethernet."""
+    record = interface.record
+    if interface.mtu is not None or not isinstance(record, Bridge):
+        return interface.mtu
+    # it follows the smallest of its ports: br_mtu_auto_adjust() in net/bridge/br_if.c
+    return min((one.mtu for one in layout.ports[record.name] if one.mtu), default=None)
 
 
 def _check_unique(

@@ -15,6 +15,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
+from ._netlink import fields
 from ._templates import (
     CREATE_EXCLUSIVE,
     INDEX,
@@ -106,18 +107,35 @@ def _veth(
 
 
 def add_bridge(index: int, bridge: Bridge) -> bytearray:
-    """``ip link add NAME up type bridge [stp_state 1] [vlan_filtering 1]``."""
-    return _bridge(bridge.name, bridge, CREATE_EXCLUSIVE).fill({INDEX: index})
+    """``ip link add NAME up type bridge [stp_state 1] [vlan_filtering 1]``.
+
+    Its MTU, if it has one, is still to be set: it is not yet that one.
+    """
+    mtu = None if bridge.mtu is None else other_mtu(bridge.mtu)
+    return _bridge(bridge.name, mtu, bridge, CREATE_EXCLUSIVE).fill({INDEX: index})
+
+
+def other_mtu(mtu: int) -> int:
+    """Return an MTU that is not `mtu`: what a bridge has before it is given `mtu`.
+
+    A bridge keeps to an MTU that it was given (``br_change_mtu()`` in
+    net/bridge/br_device.c), and else takes that of its ports. It does not notice
+    what it is created with, nor what it has already (``__netif_set_mtu_ext()`` in
+    net/core/dev.c).
+    """
+    return mtu ^ 1
 
 
 def set_bridge(index: int, bridge: Bridge, *, rename: bool) -> bytearray:
     """``ip link set dev INDEX [name NAME] up type bridge stp_state ...``."""
     name = bridge.name if rename else None
-    return _bridge(name, bridge, REQUEST).fill({INDEX: index})
+    return _bridge(name, bridge.mtu, bridge, REQUEST).fill({INDEX: index})
 
 
 @functools.lru_cache(maxsize=256)
-def _bridge(ifname: str | None, bridge: Bridge, flags: int) -> Template:
+def _bridge(
+    ifname: str | None, mtu: int | None, bridge: Bridge, flags: int
+) -> Template:
     settings = present(
         IFLA_BR_STP_STATE=int(bridge.stp),
         # a kernel without it refuses even the 0 that is its default
@@ -126,7 +144,7 @@ def _bridge(ifname: str | None, bridge: Bridge, flags: int) -> Template:
     attributes = present(
         IFLA_IFNAME=ifname,
         IFLA_ADDRESS=bridge.lladdr,
-        IFLA_MTU=bridge.mtu,
+        IFLA_MTU=mtu,
         IFLA_LINKINFO=_linkinfo("bridge", **dict(settings)),
     )
     return encode(
@@ -174,19 +192,24 @@ def set_link(
     up: bool | None = None,
     master: int | None = None,
     alias: str | None = None,
+    mtu: int | None = None,
 ) -> bytearray:
-    """``ip link set dev INDEX [master BRIDGE] [alias ALIAS] [up|down]``."""
-    template = _link(alias, up=up, enslaved=master is not None)
+    """``ip link set dev INDEX [master BRIDGE] [alias ALIAS] [mtu MTU] [up|down]``."""
+    template = _link(alias, mtu, up=up, enslaved=master is not None)
     return template.fill({INDEX: index, MASTER: master or 0})
 
 
-@functools.lru_cache(maxsize=8)
-def _link(alias: str | None, *, up: bool | None, enslaved: bool) -> Template:
+@functools.lru_cache(maxsize=32)
+def _link(
+    alias: str | None, mtu: int | None, *, up: bool | None, enslaved: bool
+) -> Template:
     return encode(
         ifinfmsg(),
         RTM_NEWLINK,
         REQUEST,
-        present(IFLA_MASTER=MASTER if enslaved else None, IFLA_IFALIAS=alias),
+        present(
+            IFLA_MASTER=MASTER if enslaved else None, IFLA_IFALIAS=alias, IFLA_MTU=mtu
+        ),
         index=INDEX,
         flags=_IFF_UP if up else 0,
         change=0 if up is None else _IFF_UP,
@@ -244,6 +267,10 @@ _IFLA_EXT_MASK = 29
 _RTEXT_FILTER_BRVLAN = 2
 
 
+#: The type in struct nlmsghdr.
+_KIND = struct.Struct("=4xH")
+
+
 @functools.lru_cache(maxsize=16)
 def _dump(kind: int, family: int) -> bytes:
     body = struct.pack("=B", family).ljust(_HEADER_LENGTHS[kind], b"\0")
@@ -259,10 +286,19 @@ def dump(kind: int, family: int = 0) -> bytearray:
 
 
 def decode(message: bytes) -> Any:
-    """Return a message of the kernel as pyroute2's object for it."""
-    (kind,) = struct.unpack_from("=H", message, 4)
+    """Return a message of the kernel as pyroute2's object for it.
+
+    Raises:
+        OSError: It is none of those that we ask for, or makes no sense.
+    """
+    (kind,) = fields(_KIND, message)
+    if kind not in _DECODERS:
+        raise OSError(f"netlink: a message of an unexpected type, {kind}")
     decoded = _DECODERS[kind](message)
-    decoded.decode()
+    try:
+        decoded.decode()
+    except Exception as error:  # whatever pyroute2 stumbles over
+        raise OSError(f"netlink: a message makes no sense: {error}") from error
     return decoded
 
 

@@ -94,6 +94,12 @@ class Fabric:
             }
             self.names.give(machines)
 
+    # what may outlive this process
+
+    def watch_also(self, inode: int, fd: int) -> None:
+        """Have processes ended as well that have left the network namespace alone."""
+        self._watcher.watch_also(inode, fd)
+
     # the host
 
     def is_host(self, place: str) -> bool:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 #: How long an answer may take, in seconds.
 _PATIENCE = 10.0
+#: How many characters of an answer are waited for; that of a database with a thousand
+#: ports has some millions.
+_LONGEST = 1 << 24
 
 
 class Refused(Exception):
@@ -55,13 +58,15 @@ class Connection:
             while True:
                 message = self._receive()
                 if message.get("method") == "update":
-                    self.updates.append(message["params"])
+                    self.updates.append(message.get("params"))
                 elif message.get("method") == "echo":  # whether we are alive
-                    self._send(result=message["params"], error=None, id=message["id"])
+                    self._send(
+                        result=message.get("params"), error=None, id=message.get("id")
+                    )
                 elif message.get("id") == number:
                     if message.get("error") is not None:
                         raise Refused(f"{method}: {message['error']}")
-                    return message["result"]
+                    return message.get("result")
 
     def _send(self, **message: Any) -> None:
         self._stream.sendall(json.dumps(message).encode())
@@ -71,11 +76,24 @@ class Connection:
         while True:
             try:
                 message, end = json.JSONDecoder().raw_decode(self._text)
-            except ValueError:
-                data = self._stream.recv(1 << 16)
-                if not data:
-                    raise ConnectionResetError("the other side is gone") from None
-                self._text += self._decode(data)
+            except ValueError:  # there is no end yet
+                self._read_on()
+            except RecursionError:
+                why = "the other side says what is nested without end"
+                raise ConnectionError(why) from None
             else:
                 self._text = self._text[end:].lstrip()
-                return dict(message)
+                if not isinstance(message, dict):
+                    raise ConnectionError("the other side says what is no message")
+                return message
+
+    def _read_on(self) -> None:
+        data = self._stream.recv(1 << 16)
+        if not data:
+            raise ConnectionResetError("the other side is gone")
+        try:
+            self._text += self._decode(data)
+        except UnicodeDecodeError as error:
+            raise ConnectionError("the other side says what is no text") from error
+        if len(self._text) > _LONGEST:
+            raise ConnectionError("the other side never comes to an end")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import struct
+import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import _codec as codec
-from ._netlink import RouteSocket, attribute
+from ._netlink import RouteSocket, attribute, fields
 
 if TYPE_CHECKING:
     from ._nsfile import NamespaceFile
@@ -69,15 +70,15 @@ def link_at(route: RouteSocket, index: int) -> Link:
 
 
 def _link(message: bytes) -> Link:
-    hatype, index, flags = _LINK.unpack_from(message)
+    hatype, index, flags = fields(_LINK, message)
     info = attribute(message, _IFLA_LINKINFO, _LINK.size) or b""
-    (mtu,) = struct.unpack("=I", attribute(message, _IFLA_MTU, _LINK.size) or bytes(4))
+    mtu = attribute(message, _IFLA_MTU, _LINK.size) or b""
     return Link(
         index,
         _text(attribute(message, _IFLA_IFNAME, _LINK.size)),
         hatype,
         attribute(message, _IFLA_ADDRESS, _LINK.size) or b"",
-        mtu,
+        int.from_bytes(mtu[:4], sys.byteorder),
         _text(attribute(info, _IFLA_INFO_KIND)),
         flags,
         attribute(message, _IFLA_BROADCAST, _LINK.size) or b"",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ._shown import shown
 from .errors import InvalidName
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def check_ifname(name: object, what: str = "interface") -> str:
 def _check_characters(name: object, what: str, forbidden: str) -> str:
     if not isinstance(name, str):
         raise InvalidName(
-            f"{what} name {name!r} is of type {type(name).__name__}, not str"
+            f"{what} name {shown(name)} is of type {type(name).__name__}, not str"
         )
     if not name:
         raise InvalidName(f"{what} name is empty")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from . import _codec as codec
 from . import _codec_tables as codec_tables
-from ._netlink import Announcements, Refusal, RouteSocket, attribute
+from ._netlink import Announcements, Refusal, RouteSocket, attribute, fields
 from .errors import KernelError
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Neighbours:
 
     def _note(self, message: bytes) -> Key:
         """Remember an entry, and return which one it is."""
-        _, index, state = _ENTRY.unpack_from(message)
+        _, index, state = fields(_ENTRY, message)
         address = attribute(message, _NDA_DST, _ENTRY.size)
         lladdr = attribute(message, _NDA_LLADDR, _ENTRY.size)
         key = (index, address or b"")

@@ -13,7 +13,7 @@ import os
 import socket
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +35,8 @@ _NLM_F_DUMP_INTR = 0x10
 _NLMSGERR_ATTR_MSG = 1
 
 _HEADER = struct.Struct("=IHHII")
-_ERROR = struct.Struct("=i")
+#: struct nlmsgerr, behind struct nlmsghdr.
+_ERROR = struct.Struct("=16xi")
 
 #: A batch stays well below the send buffer (net.core.wmem_default is 208 KiB).
 _MAX_BATCH = 32 * 1024
@@ -129,10 +130,10 @@ class RouteSocket:
         final = first + len(requests) - 1
         sequence = -1
         while sequence != final:
-            for kind, flags, sequence, message in self._receive():
+            for kind, flags, sequence, message in self._receive(first, final):
                 if kind != _NLMSG_ERROR:
                     continue
-                (code,) = _ERROR.unpack_from(message, 16)
+                (code,) = fields(_ERROR, message)
                 if code and refusal is None:
                     detail = _extended_message(message, flags)
                     refusal = Refusal(-code, offset + sequence - first, detail)
@@ -151,10 +152,13 @@ class RouteSocket:
             self._socket.send(b"".join(chunk))
             answers = 0
             while answers < len(chunk):
-                for kind, flags, sequence, message in self._receive():
+                final = first + len(chunk) - 1
+                for kind, flags, sequence, message in self._receive(first, final):
                     answers += 1
+                    if answers > len(chunk):
+                        raise OSError("netlink: more answers than requests")
                     if kind == _NLMSG_ERROR:
-                        (code,) = _ERROR.unpack_from(message, 16)
+                        (code,) = fields(_ERROR, message)
                         detail = _extended_message(message, flags)
                         raise Refusal(-code, start + sequence - first, detail)
                     yield message
@@ -171,18 +175,18 @@ class RouteSocket:
                 return messages
 
     def _dump_once(self, request: bytearray) -> tuple[list[bytes], bool]:
-        self._number([request])
+        number = self._number([request])
         _patch_flags(request, _NLM_F_DUMP)
         self._socket.send(request)
         messages: list[bytes] = []
         interrupted = False
         while True:
-            for kind, flags, _, message in self._receive():
+            for kind, flags, _, message in self._receive(number, number):
                 interrupted |= bool(flags & _NLM_F_DUMP_INTR)
                 if kind == _NLMSG_DONE:
                     return messages, interrupted
                 if kind == _NLMSG_ERROR:
-                    (code,) = _ERROR.unpack_from(message, 16)
+                    (code,) = fields(_ERROR, message)
                     raise Refusal(-code, 0, _extended_message(message, flags))
                 messages.append(message)
 
@@ -193,9 +197,15 @@ class RouteSocket:
             struct.pack_into("=I", request, 8, self._sequence)
         return first
 
-    def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
-        """Yield (type, flags, sequence number, message) of one datagram."""
-        yield from split_messages(self._socket.recv(_LARGEST_DATAGRAM))
+    def _receive(self, first: int, final: int) -> Iterator[tuple[int, int, int, bytes]]:
+        """Yield (type, flags, sequence number, message) of one datagram.
+
+        What does not belong to the requests `first` to `final` is left out: who has
+        been refused one of several objects may not have read of the others.
+        """
+        for one in split_messages(self._socket.recv(_LARGEST_DATAGRAM)):
+            if first <= one[2] <= final:
+                yield one
 
 
 class Announcements:
@@ -243,6 +253,17 @@ def split_messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
             raise OSError(f"netlink: a message of {length} bytes does not fit")
         yield kind, flags, sequence, data[offset : offset + length]
         offset += (length + 3) & ~3
+
+
+def fields(layout: struct.Struct, message: bytes) -> tuple[Any, ...]:
+    """Return the fields that a message begins with.
+
+    Raises:
+        OSError: It is too short to have them.
+    """
+    if len(message) < layout.size:
+        raise OSError(f"netlink: a message of {len(message)} bytes is too short")
+    return layout.unpack_from(message)
 
 
 def _patch_flags(request: bytearray, flags: int) -> None:

@@ -11,16 +11,25 @@ import errno
 import re
 import shutil
 import socket
+import struct
 import subprocess
 
 from . import _libnftables as libnftables
+from ._netlink import attribute, fields
+from ._programs import hint_of_sudo
 from .errors import MissingFeature, MissingTool, PrivilegeError, RulesetError
 from .privileges import NEEDED_CAPABILITIES, explain
 
 #: How nft is told to read a ruleset from its standard input.
 COMMAND = ("nft", "-f", "-")
-# include/uapi/linux/netlink.h
+# include/uapi/linux/netlink.h, the type in struct nlmsghdr
 NETLINK_NETFILTER = 12
+_KIND = struct.Struct("=4xH")
+# include/uapi/linux/netfilter/nfnetlink.h and nf_tables.h
+_SUBSYSTEM = 10 << 8
+_NEW_GENERATION, _NFTA_GEN_ID = _SUBSYSTEM | 15, 1
+_NFTABLES_HEADER = 20  # struct nlmsghdr and struct nfgenmsg
+_GET_GENERATION = struct.pack("=IHHIIBBH", 20, _SUBSYSTEM | 16, 1, 1, 0, 0, 0, 0)
 _LINE = re.compile(r"^/dev/stdin:(\d+):", re.MULTILINE)
 
 
@@ -117,6 +126,25 @@ def query(commands: str) -> str:
     return _run_program(commands, "host", None).stdout
 
 
+def generation() -> bytes:
+    """Return the generation of the calling thread's namespace; b"" without nftables.
+
+    Each transaction brings the next one (``NFT_MSG_GETGEN`` in
+    include/uapi/linux/netfilter/nf_tables.h), whatever it changes.
+    """
+    try:
+        speaker = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
+    except OSError:
+        return b""
+    with speaker:
+        speaker.send(_GET_GENERATION)
+        answer = speaker.recv(4096)
+    (kind,) = fields(_KIND, answer)
+    if kind != _NEW_GENERATION:
+        return b""
+    return attribute(answer, _NFTA_GEN_ID, _NFTABLES_HEADER) or b""
+
+
 def check_kernel(record: object) -> None:
     """Check that the kernel has nftables.
 
@@ -140,6 +168,7 @@ def missing_nft(needed_by: object) -> MissingTool:
     return MissingTool(
         f"program 'nft' is not installed, needed by {needed_by!r}; "
         "it is in the package nftables of Debian, Ubuntu, Fedora and Alpine"
+        f"{hint_of_sudo()}"
     )
 
 

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
 from ._jsonrpc import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ._jsonrpc import Connection
     from ._ovs_rows import Operation
@@ -38,6 +39,16 @@ _STATUS = frozenset(
 )
 
 
+@contextlib.contextmanager
+def _sense() -> Iterator[None]:
+    """Say of an answer that is not what RFC 7047 has that it makes no sense."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError) as error:
+        why = f"the answer of the database makes no sense: {error!r}"
+        raise ConnectionError(why) from error
+
+
 class Database:
     """The database of a pair of daemons.
 
@@ -48,8 +59,9 @@ class Database:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         schema = connection.call("get_schema", _DATABASE)
-        self._columns = set(schema["tables"][_DATABASE]["columns"])
-        self.tables = [table for table in schema["tables"] if table != _DATABASE]
+        with _sense():
+            self._columns = {str(one) for one in schema["tables"][_DATABASE]["columns"]}
+            self.tables = [table for table in schema["tables"] if table != _DATABASE]
 
     def guard(self) -> None:
         """Note from now on when somebody configures the daemons themselves."""
@@ -71,13 +83,13 @@ class Database:
             Refused: The server does not; says why.
             OSError: The server is gone.
         """
-        results: list[Result | None] = self._connection.call(
-            "transact", _DATABASE, *operations
-        )
+        answer = self._connection.call("transact", _DATABASE, *operations)
+        with _sense():
+            results: list[Result] = [dict(result or {}) for result in answer]
         for result in results:
-            if result is not None and "error" in result:
+            if "error" in result:
                 raise Refused(f"{result['error']}: {result.get('details', '')}")
-        return [result or {} for result in results]
+        return results
 
     def configure(self, operations: Sequence[Operation]) -> tuple[list[Result], int]:
         """Carry out `operations`; return their results, and the number to await.
@@ -94,7 +106,8 @@ class Database:
                 {"op": "select", **where, "columns": ["next_cfg"]},
             ]
         )
-        return results[: len(operations)], int(results[-1]["rows"][0]["next_cfg"])
+        with _sense():
+            return results[: len(operations)], int(results[-1]["rows"][0]["next_cfg"])
 
     def await_configuration(
         self, number: int, timeout: float, still_hopeful: Callable[[], None]
@@ -121,9 +134,11 @@ class Database:
         while True:
             milliseconds = int((deadline - time.monotonic()) * 1000)
             wait["timeout"] = max(0, min(_SLICE, milliseconds))
-            (result,) = self._connection.call("transact", _DATABASE, wait)
-            if "error" not in result:
-                return True
+            answer = self._connection.call("transact", _DATABASE, wait)
+            with _sense():
+                (result,) = answer
+                if "error" not in result:
+                    return True
             still_hopeful()
             if time.monotonic() >= deadline:
                 return False

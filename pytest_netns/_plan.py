@@ -25,6 +25,7 @@ from ._steps import (
     LoadNat,
     LoadNftables,
     SetMaster,
+    SetMTU,
     Settle,
     SetUp,
     ShareConnection,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 #: What every namespace of a test starts with: duplicate address detection would
 #: hold back the first connection over IPv6 for two seconds.
-_DEFAULT_SYSCTLS = (("net.ipv6.conf.default.accept_dad", "0"),)
+DEFAULT_SYSCTLS = (("net.ipv6.conf.default.accept_dad", "0"),)
 _FORWARDING_SYSCTLS = (
     ("net.ipv4.ip_forward", "1"),
     ("net.ipv6.conf.all.forwarding", "1"),
@@ -72,6 +73,7 @@ def plan(layout: Layout, built: Layout | None = None) -> tuple[Step, ...]:
         *_veths(new),
         *_configuration(new),
         *_plugging(new),
+        *_neighbours(new),
         *_late_sysctls(new.namespaces),
         *_offload(new),
         *_settling(new),
@@ -160,6 +162,8 @@ def _switches(bridges: list[Bridge | OVSBridge]) -> Iterator[Step]:
     for bridge in bridges:
         if isinstance(bridge, Bridge) and bridge.namespace is not None:
             yield AddBridge(bridge.namespace, bridge, bridge.name, bridge)
+            if bridge.mtu is not None:
+                yield SetMTU(bridge.namespace, bridge, bridge.name, bridge.mtu)
 
 
 def _veths(new: _New) -> Iterator[Step]:
@@ -205,9 +209,6 @@ def _tables(machine: Namespace | Host, layout: Layout) -> Iterator[Step]:
     for route in sorted(machine.routes, key=lambda route: route.via is not None):
         family = default_route_family(route, interfaces)
         yield AddRoute(machine.name, machine, route, family)
-    if isinstance(machine, Namespace):
-        for neighbour in machine.neighbours:
-            yield AddNeighbour(machine.name, machine, neighbour)
 
 
 def _plugging(new: _New) -> Iterator[Step]:
@@ -236,6 +237,22 @@ def _plugging(new: _New) -> Iterator[Step]:
     for cable, end, master in ports:
         if is_ovs(master):
             yield AddOVSPort(master, cable.record, end.ifname)
+
+
+def _neighbours(new: _New) -> Iterator[Step]:
+    """Add the entries of new machines, and again those that a new port takes away."""
+    # a bridge takes the lowest MAC address of its ports, and with its old one go even
+    # permanent entries: neigh_changeaddr() in net/core/neighbour.c
+    devices = new.layout.bridge_devices
+    plugged = {
+        devices[end.master].endpoint
+        for end in new.interfaces()
+        if end.master in devices
+    }
+    for machine in new.layout.namespaces.values():
+        for one in machine.neighbours:
+            if machine in new.machines or f"{machine.name}:{one.dev}" in plugged:
+                yield AddNeighbour(machine.name, machine, one)
 
 
 def _settling(new: _New) -> Iterator[Step]:
@@ -302,7 +319,7 @@ def _early_sysctls(namespace: Namespace) -> tuple[tuple[str, str], ...]:
     early = (
         (key, value) for key, value in namespace.sysctls.items() if not _is_late(key)
     )
-    return (*_DEFAULT_SYSCTLS, *forwarding, *early)
+    return (*DEFAULT_SYSCTLS, *forwarding, *early)
 
 
 def _late_sysctls(namespaces: list[Namespace]) -> Iterator[Step]:

@@ -39,7 +39,8 @@ _CONTROL = struct.Struct("@NiillNiiIIIHHHH")
 #: What fits, in bytes of the kernel's memory, of which it takes what there is: more
 #: than a second of small packets at 200,000 a second, 80 ms of large ones at 20 Gbit/s.
 _CAPACITY = 128 * 1024 * 1024
-#: Blocks are not much longer than this, in bytes.
+#: Blocks are longer than this by one packet at most, in bytes: a store has places in
+#: less than 1 MiB.
 _BLOCK_SIZE = 256 * 1024
 
 
@@ -101,11 +102,12 @@ class Queue:
         while missing > 0 and (received := self._receive()):
             missing -= len(received)
             self._taken += len(received)
-            frames += received
-            size += sum(map(len, received))
-            if size > _BLOCK_SIZE:
-                yield pack_block(frames)
-                frames, size = [], 0
+            for frame in received:
+                frames.append(frame)
+                size += len(frame)
+                if size > _BLOCK_SIZE:
+                    yield pack_block(frames)
+                    frames, size = [], 0
         if frames:
             yield pack_block(frames)
 

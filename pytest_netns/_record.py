@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, ClassVar
 
+from ._shown import shown
 from .errors import TopologyError
 
 #: What may be given as one address or several.
@@ -24,12 +25,12 @@ class Record:
         object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        shown = [repr(getattr(self, name)) for name in self._positional]
+        parts = [shown(getattr(self, name)) for name in self._positional]
         for one in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
             value = getattr(self, one.name)
             if one.name not in self._positional and value != default_of(one):
-                shown.append(f"{one.name}={_plain(value)!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
+                parts.append(f"{one.name}={shown(_plain(value))}")
+        return f"{type(self).__name__}({', '.join(parts)})"
 
 
 def default_of(one: Any) -> object:
@@ -55,7 +56,7 @@ def records_of(
         if not isinstance(record, kind):
             kinds = kind if isinstance(kind, tuple) else (kind,)
             names = " or ".join(one.__name__ for one in kinds)
-            raise TopologyError(f"{what}: {record!r} is not a {names}")
+            raise TopologyError(f"{what}: {shown(record)} is not a {names}")
     return records
 
 
@@ -64,7 +65,7 @@ def check_flags(record: Record, *names: str) -> None:
     for name in names:
         if not isinstance(value := getattr(record, name), bool):
             raise TopologyError(
-                f"{record!r}: {name}={value!r} is neither True nor False"
+                f"{record!r}: {name}={shown(value)} is neither True nor False"
             )
 
 
@@ -72,7 +73,22 @@ def check_mtu(mtu: object, what: str) -> None:
     """Check that it is None or an MTU that the kernel takes."""
     # ETH_MIN_MTU and ETH_MAX_MTU (include/uapi/linux/if_ether.h)
     if mtu is not None and not is_number(mtu, 68, 65535):
-        raise TopologyError(f"{what} mtu: {mtu!r} is not a number from 68 to 65535")
+        raise TopologyError(
+            f"{what} mtu: {shown(mtu)} is not a number from 68 to 65535"
+        )
+
+
+def check_text(text: str, what: str) -> str:
+    """Return `text` if the kernel and its programs read all of it."""
+    if "\0" in text:
+        raise TopologyError(f"{what} has a null byte, where text ends for the kernel")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise TopologyError(
+            f"{what} has {text[error.start]!r}, which is half of a character"
+        ) from error
+    return text
 
 
 def is_number(value: object, low: int, high: int) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ._layout import Cable, Interface, Layout
 from ._names import derive_port_name
 from ._segments import Segments
+from ._shown import shown
 from .errors import DuplicateName, InvalidAddress, TopologyError, UnknownName
 from .records import Bridge, Host, Namespace, OVSBridge, Veth, split_endpoint
 
@@ -62,7 +63,7 @@ class _Resolver:
     def declare(self, record: Record) -> None:
         if not isinstance(record, Namespace | Host | Bridge | OVSBridge | Veth):
             raise TopologyError(
-                f"{record!r} is not a record of a topology: "
+                f"{shown(record)} is not a record of a topology: "
                 "those are Namespace, Host, Bridge, OVSBridge and Veth"
             )
         if isinstance(record, Veth):

@@ -13,13 +13,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import _codec as codec
-from ._netlink import RouteSocket, attribute, attributes
+from ._netlink import RouteSocket, attribute, attributes, fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _AF_BRIDGE = 7
 _LINK_HEADER = 32  # struct nlmsghdr and struct ifinfomsg
+# behind struct nlmsghdr: ifi_index; ifi_type, ifi_index and ifi_flags; struct ndmsg
+_INDEX = struct.Struct("=20xi")
+_LINK = struct.Struct("=18xHiI")
+_ENTRY = struct.Struct("=20xiHBB")
 
 # include/uapi/linux/if_link.h
 _IFLA_ADDRESS, _IFLA_LINKINFO, _IFLA_INFO_DATA, _IFLA_AF_SPEC = 1, 18, 2, 26
@@ -118,14 +122,14 @@ def _others(route: RouteSocket) -> tuple[tuple[bytes, ...], ...]:
 
 def _lladdr(links: list[bytes], index: int) -> bytes:
     for message in links:
-        if struct.unpack_from("=i", message, 20) == (index,):
+        if fields(_INDEX, message) == (index,):
             return attribute(message, _IFLA_ADDRESS, _LINK_HEADER) or b""
     return b""
 
 
 def _still_parts(message: bytes) -> list[object]:
     """Return what does not move by itself of a link, in the order of the message."""
-    kind, index, flags = struct.unpack_from("=xxHiI", message, 16)
+    kind, index, flags = fields(_LINK, message)
     parts: list[object] = [kind, index, flags & ~_IFF_RUNNING_AND_LOWER_UP]
     for number, payload in attributes(message, _LINK_HEADER):
         if number == _IFLA_AF_SPEC:
@@ -160,7 +164,7 @@ def _forwarding(
 ) -> Iterator[tuple[object, ...]]:
     """List the forwarding database, but for the bridge's `own` address."""
     for message in messages:
-        index, state, flags, kind = struct.unpack_from("=iHBB", message, 20)
+        index, state, flags, kind = fields(_ENTRY, message)
         entry = dict(attributes(message, 28))
         lladdr = entry.get(_NDA_LLADDR, b"")
         if lladdr != own:

@@ -67,6 +67,14 @@ class AddBridge(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class SetMTU(Step):
+    """``ip link set NAME mtu MTU``: a bridge keeps to what it is given once it is."""
+
+    ifname: str
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
 class AddVeth(Step):
     """``ip link add NAME type veth peer name PEER netns PLACE``; this end is up."""
 
@@ -121,7 +129,7 @@ class AddRoute(Step):
 
 @dataclass(frozen=True, slots=True)
 class AddNeighbour(Step):
-    """``ip neighbour add ... nud permanent``."""
+    """``ip neighbour replace ... nud permanent``."""
 
     neighbour: Neighbour
 
@@ -218,6 +226,7 @@ class ShareConnection(Step):
 #: The steps that are one rtnetlink request each.
 LinkStep = (
     AddBridge
+    | SetMTU
     | AddVeth
     | SetUp
     | Sign

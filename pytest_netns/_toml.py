@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_args, get_type_hints
 
@@ -22,6 +22,7 @@ from ._blame import (
     title_of,
 )
 from ._record import Record, default_of
+from ._shown import shown
 from .errors import TopologyError, UnknownName
 from .records import Bridge, Host, Namespace, OVSBridge, Veth
 
@@ -31,7 +32,7 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 Made = TypeVar("Made")
 
@@ -74,6 +75,8 @@ NESTED = {kind: _nested_kinds(kind) for kind in KINDS.values()}
 OPTIONS = ("names", "order")
 #: Where a field takes records of several kinds, this key says which one it is.
 TAG = "kind"
+#: How deep the tables of a file may be nested: the dotted key of a sysctl goes deepest.
+_MAX_DEPTH = 50
 
 
 def read(path: str | FilePath, make: Callable[..., Made]) -> Made:
@@ -133,6 +136,8 @@ def _end_of(text: str) -> str:
 
 def _made(document: Mapping[str, Any], make: Callable[..., Made]) -> Made:
     _check_keys(document, [*OPTIONS, *KINDS], "")
+    for name, value in document.items():
+        _check_depth(name, value)
     arrays = {
         name: _array(KINDS[name], name, value)
         for name, value in document.items()
@@ -141,7 +146,7 @@ def _made(document: Mapping[str, Any], make: Callable[..., Made]) -> Made:
     tables = _ordered(arrays, document.get("order"))
     names = document.get("names", False)
     if not isinstance(names, bool):
-        raise _error("key 'names'", f"{names!r} is neither true nor false")
+        raise _error("key 'names'", f"{shown(names)} is neither true nor false")
     try:
         return make(*(table.record for table in tables), names=names)
     except TopologyError as error:
@@ -161,7 +166,7 @@ def _several(value: object, place: str) -> list[dict[str, Any]]:
     """Return one table, or all of an array, as a list."""
     tables: list[Any] = value if isinstance(value, list) else [value]
     if not all(isinstance(table, dict) for table in tables):
-        raise _error(place, f"{value!r} is neither a table nor an array of tables")
+        raise _error(place, f"{shown(value)} is neither a table nor an array of tables")
     return tables
 
 
@@ -170,7 +175,8 @@ def _ordered(arrays: Mapping[str, list[Table]], order: object) -> list[Table]:
     if order is None:
         return [table for tables in arrays.values() for table in tables]
     if not isinstance(order, list):
-        raise _error("key 'order'", f"{order!r} is not an array of names of arrays")
+        message = f"{shown(order)} is not an array of names of arrays"
+        raise _error("key 'order'", message)
     left = {name: list(tables) for name, tables in arrays.items()}
     ordered = []
     for number, name in enumerate(order, 1):
@@ -272,8 +278,23 @@ def _check_keys(table: Mapping[str, Any], known: Sequence[str], place: str) -> N
         raise _error(place_of(place, key), message)
 
 
+def _check_depth(name: str, value: object) -> None:
+    """Refuse what Python could neither walk through nor show: its stack ends sooner."""
+    tables = value if isinstance(value, list) else [value]
+    left = [(number, 2, table) for number, table in enumerate(tables, 1)]
+    while left:
+        number, depth, one = left.pop()
+        inner = one.values() if isinstance(one, dict) else one
+        if isinstance(inner, str) or not isinstance(inner, Iterable):
+            continue
+        if depth > _MAX_DEPTH:
+            raise _error(f"{name} {number}", f"nested deeper than {_MAX_DEPTH} levels")
+        left += [(number, depth + 1, deeper) for deeper in inner]
+
+
 def _unknown(what: str, name: object, known: Iterable[str], where: str) -> str:
-    return str(UnknownName.among(str(name), known, what=what, where=where))
+    text = name if isinstance(name, str) else shown(name)
+    return str(UnknownName.among(text, known, what=what, where=where))
 
 
 def _error(place: str, what: str | TopologyError) -> TopologyError:

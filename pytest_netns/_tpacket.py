@@ -18,9 +18,12 @@ COUNT_OFFSET = 12
 _BLOCK_HEADER = struct.Struct("=12xIII")  # num_pkts, offset_to_first_pkt, blk_len
 # struct tpacket3_hdr and, behind it, struct sockaddr_ll
 _FRAME_HEADER = struct.Struct("=6IHH4xIH10x4xiHB")
-_NEXT = struct.Struct("=I")
+_NUMBER = struct.Struct("=I")
 _TIME = struct.Struct("=4xII")
 _STATUS = struct.Struct("=20xI")
+_CAPTURED_OFFSET = 12
+#: What fits into the field of a packet's length.
+_LONGEST = 0xFFFF_FFFF
 _WHOLE_BLOCK_HEADER = struct.Struct("=II4xIII24x")
 _WHOLE_FRAME_HEADER = struct.Struct("=6IHH4xIHH8x20s")
 
@@ -68,8 +71,11 @@ Block: TypeAlias = "bytes | memoryview[int]"
 
 
 def count_of(block: Block) -> int:
-    """Return how many packets a block says it has."""
-    return int(_BLOCK_HEADER.unpack_from(block)[0]) if len(block) >= 24 else 0
+    """Return how many packets a block says it has, or at most how many fit."""
+    if len(block) < _BLOCK_HEADER.size:
+        return 0
+    (count, _, _) = _BLOCK_HEADER.unpack_from(block)
+    return min(int(count), len(block) // _FRAME_HEADER.size)
 
 
 def offsets_of(block: bytes) -> list[int]:
@@ -78,7 +84,7 @@ def offsets_of(block: bytes) -> list[int]:
         return []
     count, offset, _ = _BLOCK_HEADER.unpack_from(block)
     last = len(block) - _FRAME_HEADER.size
-    step = _NEXT.unpack_from
+    step = _NUMBER.unpack_from
     offsets = []
     for _ in range(count):
         if offset > last:
@@ -125,7 +131,7 @@ def entry_at(block: bytes, offset: int) -> Entry:
         tpid = vlan_tpid if status & _VLAN_TPID_VALID else _8021Q
         tag = struct.pack(">HH", tpid, vlan_tci & 0xFFFF)
         data = data[:_ADDRESSES] + tag + data[_ADDRESSES:]
-        length += len(tag)
+        length = min(length + len(tag), _LONGEST)
     return Entry(
         seconds * 1_000_000_000 + nanoseconds,
         ifindex,
@@ -186,5 +192,9 @@ def pack_block(frames: Sequence[bytes]) -> bytes:
 def slice_at(block: bytes, offset: int) -> bytes:
     """Return a packet as it stands in a block, for another block."""
     (_, _, _, captured, _, _, mac, *_) = _FRAME_HEADER.unpack_from(block, offset)
-    size = mac + captured
-    return _NEXT.pack(size) + block[offset + _NEXT.size : offset + size]
+    # of one that says it is longer than its block, what there is
+    size = max(min(mac + captured, len(block) - offset), _FRAME_HEADER.size)
+    frame = bytearray(block[offset : offset + size])
+    _NUMBER.pack_into(frame, 0, size)
+    _NUMBER.pack_into(frame, _CAPTURED_OFFSET, min(captured, max(size - mac, 0)))
+    return bytes(frame)

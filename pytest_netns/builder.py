@@ -12,7 +12,9 @@ from . import _nftables as nftables
 from . import _sysctl as sysctl
 from ._ledger import identity
 from ._netlink import Refusal
+from ._obstacles import forbidden
 from ._offload import disable_checksums, disable_offload
+from ._plan import DEFAULT_SYSCTLS
 from ._steps import (
     AddAddress,
     AddBridge,
@@ -33,6 +35,7 @@ from ._steps import (
     LoadNftables,
     OVSStep,
     SetMaster,
+    SetMTU,
     Settle,
     SetUp,
     ShareConnection,
@@ -48,7 +51,7 @@ from ._switches import (
 )
 from .errors import KernelError, MissingFeature, NetnsError, PrivilegeError
 from .interface import await_addresses, settle
-from .privileges import NEEDED_CAPABILITIES, explain
+from .privileges import explain, missing_capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -97,7 +100,7 @@ class Builder:
                 self._settle(place, cast("list[Settle]", batch))
             case AwaitAddress():
                 self._await_addresses(place, cast("list[AwaitAddress]", batch))
-            case AddBridge() | AddVeth() | SetUp() | Sign() | SetMaster():
+            case AddBridge() | SetMTU() | AddVeth() | SetUp() | Sign() | SetMaster():
                 self._request(place, cast("list[LinkStep]", batch))
             case AddAddress() | AddRoute() | AddNeighbour():
                 self._request(place, cast("list[LinkStep]", batch))
@@ -149,8 +152,10 @@ class Builder:
                 )
             case AddVeth():
                 return self._encode_veth(step)
-            case SetUp():
-                return codec.set_link(fabric.indexes[place, step.ifname], up=True)
+            case SetUp() | SetMTU():
+                index = fabric.indexes[place, step.ifname]
+                mtu = step.mtu if isinstance(step, SetMTU) else None
+                return codec.set_link(index, up=True, mtu=mtu)
             case Sign():
                 index = fabric.indexes[place, step.ifname]
                 return codec.set_link(index, alias=identity())
@@ -167,7 +172,7 @@ class Builder:
                 return codec_tables.add_route(step.route, step.family, device)
             case AddNeighbour():
                 device = fabric.indexes[place, step.neighbour.dev]
-                return codec_tables.add_neighbour(step.neighbour, device)
+                return codec_tables.add_neighbour(step.neighbour, device, replace=True)
 
     def _encode_veth(self, step: AddVeth) -> bytearray:
         fabric = self._fabric
@@ -191,10 +196,13 @@ class Builder:
             await_addresses(route, [step.address for step in steps])
 
     def _bring_in_host(self, step: JoinHost | ShareConnection) -> None:
-        if isinstance(step, JoinHost):
-            self._fabric.join_host(step)
-        else:
-            self._fabric.share_connection(step)
+        try:
+            if isinstance(step, JoinHost):
+                self._fabric.join_host(step)
+            else:
+                self._fabric.share_connection(step)
+        except KernelError as error:
+            raise _explained(error, step) from error
 
     def _switch_by_ovs(self, batch: list[Step]) -> None:
         if isinstance(batch[0], LendOVS):
@@ -242,8 +250,13 @@ def _write_sysctl(key: str, value: str, step: Step) -> None:
     try:
         sysctl.write(key, value, namespace=step.place, record=step.record)
     except KernelError as error:
-        # our own defaults are a courtesy: a kernel without IPv6 lacks some
-        if error.errno != errno.ENOENT or key in getattr(step.record, "sysctls", {}):
+        # our own defaults are a courtesy: a kernel without IPv6 lacks some, and
+        # some containers let nobody write any
+        is_wanted = key in getattr(step.record, "sysctls", {})
+        is_default = (key, value) in DEFAULT_SYSCTLS
+        if is_wanted or not (
+            error.errno == errno.ENOENT or (error.errno == errno.EROFS and is_default)
+        ):
             raise
 
 
@@ -251,6 +264,8 @@ def _action(step: LinkStep) -> str:
     match step:
         case AddBridge():
             return f"create bridge {step.ifname!r}"
+        case SetMTU():
+            return f"set the MTU of {step.ifname!r} to {step.mtu}"
         case AddVeth():
             peer = f"{step.peer_place}:{step.peer_ifname}"
             return f"create veth {step.ifname!r} with peer {peer!r}"
@@ -268,10 +283,19 @@ def _action(step: LinkStep) -> str:
             return f"add {step.neighbour!r}"
 
 
+def _refused(error: KernelError) -> PrivilegeError:
+    """Say what is missing, or what forbids it to those who have it all."""
+    if missing := missing_capabilities():
+        error.advice = explain(missing)
+    elif not error.advice:
+        error.advice = forbidden()
+    return PrivilegeError(str(error))
+
+
 def _explained(error: KernelError, step: Step) -> NetnsError:
     """Say it in the words of the cause, where the errno has only one."""
     if error.errno == errno.EPERM:
-        return PrivilegeError(f"{error}\n{explain(list(NEEDED_CAPABILITIES.values()))}")
+        return _refused(error)
     if error.detail.startswith("Unknown device type"):
         kind = "veth" if isinstance(step, AddVeth) else "bridge"
         return MissingFeature.of_kernel(

@@ -8,6 +8,7 @@ from dataclasses import KW_ONLY, dataclass
 from ._addresses import parse_address, parse_lladdr, parse_network
 from ._names import check_ifname
 from ._record import Record, is_number
+from ._shown import shown
 from .errors import InvalidAddress, TopologyError
 
 _SCOPES = ("global", "host", "link", "site")
@@ -45,7 +46,7 @@ class Route(Record):
 
     def __post_init__(self) -> None:
         """Normalise, and check the fields against one another."""
-        what = f"Route({self.destination!r})"
+        what = f"Route({shown(self.destination)})"
         if self.destination != "default":
             self._set("destination", str(parse_network(self.destination, what)))
         for name in ("via", "source"):
@@ -69,10 +70,12 @@ class Route(Record):
         for name in ("metric", "table"):
             value = getattr(self, name)
             if value is not None and not is_number(value, 0, 2**32 - 1):
-                raise TopologyError(f"{what} {name}: {value!r} is not a 32-bit number")
+                raise TopologyError(
+                    f"{what} {name}: {shown(value)} is not a 32-bit number"
+                )
         if self.scope is not None and self.scope not in _SCOPES:
             raise TopologyError(
-                f"{what} scope: {self.scope!r} is not one of {', '.join(_SCOPES)}"
+                f"{what} scope: {shown(self.scope)} is not one of {', '.join(_SCOPES)}"
             )
 
     def _families(self) -> set[int]:
@@ -104,7 +107,7 @@ class Neighbour(Record):
 
     def __post_init__(self) -> None:
         """Normalise and check."""
-        what = f"Neighbour({self.address!r})"
+        what = f"Neighbour({shown(self.address)})"
         self._set("address", str(parse_address(self.address, what)))
         self._set("lladdr", parse_lladdr(self.lladdr, f"{what} lladdr"))
         check_ifname(self.dev, f"{what} dev")

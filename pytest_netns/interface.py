@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _codec as codec
 from . import _codec_tables as codec_tables
-from ._netlink import Refusal, RouteSocket, attribute
+from ._netlink import Refusal, RouteSocket, attribute, fields
 from ._offload import read_offload
 from .errors import KernelError, UnknownName
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 _IFF_UP = 0x1
 _IFF_RUNNING = 0x40
 _IFLA_OPERSTATE = 16
-_LINK_FLAGS = 24  # ifi_flags of struct ifinfomsg, behind struct nlmsghdr
+# behind struct nlmsghdr: ifi_flags of struct ifinfomsg, rtm_type of struct rtmsg
+_LINK_FLAGS = struct.Struct("=24xI")
 _LINK_HEADER = 32  # struct nlmsghdr and struct ifinfomsg
 _IF_OPER_UP = b"\6"
 
@@ -35,7 +36,7 @@ _IF_OPER_UP = b"\6"
 _SETTLING_TIME = 2.0
 
 # struct rtmsg (include/uapi/linux/rtnetlink.h), behind struct nlmsghdr
-_ROUTE_KIND_OFFSET = 16 + 7
+_ROUTE_KIND = struct.Struct("=16x7xB")
 _RTN_LOCAL = 2
 
 
@@ -177,7 +178,7 @@ def _read_state(file: NamespaceFile, index: int) -> tuple[bool, bool]:
     """Tell whether an interface is set up, and whether it has a carrier."""
     with file.entered(), RouteSocket() as route:
         (answer,) = route.query([codec.get_link(index)])
-    (flags,) = struct.unpack_from("=I", answer, _LINK_FLAGS)
+    (flags,) = fields(_LINK_FLAGS, answer)
     return bool(flags & _IFF_UP), _is_operational(answer)
 
 
@@ -224,7 +225,7 @@ def _is_local(route: RouteSocket, address: str) -> bool:
     except Refusal as refusal:
         # without IPv6 there is nothing to wait for
         return refusal.number in (errno.EAFNOSUPPORT, errno.EOPNOTSUPP)
-    return answer[_ROUTE_KIND_OFFSET] == _RTN_LOCAL
+    return fields(_ROUTE_KIND, answer) == (_RTN_LOCAL,)
 
 
 def interfaces_of(file: NamespaceFile) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -113,7 +113,12 @@ def _read(item: pytest.Item, part: object) -> object:
         return part
     from .topology import Topology
 
-    path = item.path.parent / part
+    name = os.fspath(part)
+    if not isinstance(name, str):
+        from .errors import TopologyError
+
+        raise TopologyError(f"marker {MARKER}: {part!r} is a path of bytes, not text")
+    path = item.path.parent / name
     files = item.config.stash.setdefault(FILES, {})
     stamp = _stamp(path)
     if path not in files or files[path][0] != stamp:
@@ -146,13 +151,15 @@ def _place(item: pytest.Item) -> str:
 
 
 def _check_requires(requires: object) -> None:
+    from ._shown import shown
     from .errors import TopologyError
 
+    what = f"marker {MARKER}: requires={shown(requires)}"
+    if isinstance(requires, Iterator):  # markers are read again and again
+        raise TopologyError(f"{what} can be read only once: give a list")
     for program in _several(requires):
         if not isinstance(program, str) or not program:
-            raise TopologyError(
-                f"marker {MARKER}: requires={requires!r} is not a str or several"
-            )
+            raise TopologyError(f"{what} is not a str or several")
 
 
 def _several(value: object) -> tuple[object, ...]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import KW_ONLY, dataclass
 
-from ._addresses import canonical_networks, parse_address
+from ._addresses import canonical_networks, parse_address, text_of
 from ._names import check_ifname
 from ._record import Addresses, Record, is_number
+from ._shown import shown
 from .errors import InvalidAddress, InvalidName, TopologyError
 
 _PROTOCOLS = ("tcp", "udp")
@@ -69,7 +70,7 @@ class SNAT(Record):
 
     def __post_init__(self) -> None:
         """Normalise and check."""
-        what = f"SNAT({self.to!r})"
+        what = f"SNAT({shown(self.to)})"
         self._set("to", _canonical_target(self.to, what))
         _set_networks(self, "source", what)
         _check_interface(self.out_interface, f"{what} out_interface")
@@ -109,15 +110,15 @@ class DNAT(Record):
 
     def __post_init__(self) -> None:
         """Normalise and check."""
-        what = f"DNAT({self.to!r})"
+        what = f"DNAT({shown(self.to)})"
         self._set("to", _canonical_target(self.to, what))
         if not is_number(self.port, 1, 65535):
             raise TopologyError(
-                f"{what} port: {self.port!r} is not a number from 1 to 65535"
+                f"{what} port: {shown(self.port)} is not a number from 1 to 65535"
             )
         if self.protocol not in _PROTOCOLS:
             raise TopologyError(
-                f"{what} protocol: {self.protocol!r} is not one of "
+                f"{what} protocol: {shown(self.protocol)} is not one of "
                 f"{', '.join(_PROTOCOLS)}"
             )
         _set_networks(self, "destination", what)
@@ -146,8 +147,7 @@ def _split(target: str) -> tuple[str, str | None]:
 
 
 def _canonical_target(target: object, what: str) -> str:
-    text = str(target).strip() if target is not None else ""
-    address, port = _split(text)
+    address, port = _split(text_of(target, f"{what} to"))
     parsed = parse_address(address, f"{what} to")
     if parsed.is_unspecified or parsed.is_multicast:
         raise InvalidAddress(f"{what} to: {address!r} is not the address of one host")

@@ -19,7 +19,16 @@ from ._addresses import (
 )
 from ._frozen import FrozenMap
 from ._names import check_ifname, check_name
-from ._record import Addresses, Record, check_flags, check_mtu, records_of
+from ._record import (
+    Addresses,
+    Record,
+    check_flags,
+    check_mtu,
+    check_text,
+    is_number,
+    records_of,
+)
+from ._shown import shown
 from .entries import Neighbour, Route
 from .errors import InvalidName, TopologyError
 from .nat import DNAT, SNAT, Masquerade, NatRule
@@ -74,7 +83,8 @@ class Namespace(Record):
         )
         self._set("nat", records_of(self.nat, (Masquerade, SNAT, DNAT), f"{what} nat"))
         if not isinstance(self.nftables, str):
-            raise TopologyError(f"{what} nftables: {self.nftables!r} is not a str")
+            raise TopologyError(f"{what} nftables: {shown(self.nftables)} is not a str")
+        check_text(self.nftables, f"{what} nftables")
         self._set("sysctls", _sysctls(self.sysctls, what))
         self._set("hosts", _hosts(self.hosts, what))
         self._set(
@@ -272,7 +282,9 @@ def _check_switch(bridge: Bridge | OVSBridge) -> str:
 def split_endpoint(endpoint: object) -> tuple[str, str | None]:
     """Return (node, interface name or None) of an endpoint such as ``"left:eth0"``."""
     if not isinstance(endpoint, str):
-        raise InvalidName(f"endpoint {endpoint!r} is not a str such as 'left:eth0'")
+        raise InvalidName(
+            f"endpoint {shown(endpoint)} is not a str such as 'left:eth0'"
+        )
     node, colon, ifname = endpoint.partition(":")
     check_name(node, f"endpoint {endpoint!r}: node")
     if not colon:
@@ -282,16 +294,17 @@ def split_endpoint(endpoint: object) -> tuple[str, str | None]:
 
 def _sysctls(value: object, what: str) -> FrozenMap[str]:
     if not isinstance(value, Mapping):
-        raise TopologyError(f"{what} sysctls: {value!r} is not a mapping")
+        raise TopologyError(f"{what} sysctls: {shown(value)} is not a mapping")
     for key in value:
         if not isinstance(key, str) or not key.replace("/", ".").startswith("net."):
             raise TopologyError(
-                f"{what} sysctls: {key!r} is not below 'net.', and would change "
+                f"{what} sysctls: {shown(key)} is not below 'net.', and would change "
                 "the machine"
             )
         if not isinstance(value[key], str | int | float):
             raise TopologyError(
-                f"{what} sysctls[{key!r}]: {value[key]!r} is neither text nor a number"
+                f"{what} sysctls[{key!r}]: {shown(value[key])} is neither text "
+                "nor a number"
             )
         if (
             ".." in key.split("/")
@@ -300,16 +313,25 @@ def _sysctls(value: object, what: str) -> FrozenMap[str]:
             or not key.isprintable()
         ):
             raise TopologyError(f"{what} sysctls: {key!r} is not the name of a sysctl")
-    return FrozenMap({key: _sysctl_text(setting) for key, setting in value.items()})
+    return FrozenMap(
+        {
+            key: _sysctl_text(setting, f"{what} sysctls[{key!r}]")
+            for key, setting in value.items()
+        }
+    )
 
 
-def _sysctl_text(setting: object) -> str:
-    return str(int(setting)) if isinstance(setting, bool) else str(setting)
+def _sysctl_text(setting: str | float, what: str) -> str:
+    if isinstance(setting, bool):
+        return str(int(setting))
+    if isinstance(setting, int) and not is_number(setting, -(2**63), 2**64 - 1):
+        raise TopologyError(f"{what}: {shown(setting)} is not a 64-bit number")
+    return check_text(str(setting), what)
 
 
 def _hosts(value: object, what: str) -> FrozenMap[tuple[str, ...]]:
     if not isinstance(value, Mapping):
-        raise TopologyError(f"{what} hosts: {value!r} is not a mapping")
+        raise TopologyError(f"{what} hosts: {shown(value)} is not a mapping")
     hosts: dict[str, tuple[str, ...]] = {}
     for name, addresses in value.items():
         check_name(name, f"{what} hosts: host")

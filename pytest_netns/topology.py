@@ -8,6 +8,7 @@ from ._checks import check_layout
 from ._plan import plan
 from ._record import Record
 from ._resolution import resolve
+from ._shown import shown
 from .errors import TopologyError
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ class Topology:
 
     def __init__(self, *records: Record, names: bool = False) -> None:
         if not isinstance(names, bool):
-            raise TopologyError(f"Topology names={names!r} is neither True nor False")
+            raise TopologyError(
+                f"Topology names={shown(names)} is neither True nor False"
+            )
         layout = resolve(records)
         check_layout(layout)
         object.__setattr__(self, "records", records)
@@ -179,5 +182,5 @@ def join(parts: tuple[Topology | Record, ...]) -> Topology:
         elif isinstance(part, Record):
             records.append(part)
         else:
-            raise TopologyError(f"{part!r} is neither a Topology nor a record")
+            raise TopologyError(f"{shown(part)} is neither a Topology nor a record")
     return Topology(*records, names=names)

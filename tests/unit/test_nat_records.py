@@ -178,8 +178,8 @@ def dnat(**fields: Any) -> Callable[[], Record]:
         ),
         (lambda: SNAT("gw"), InvalidAddress, r"SNAT\('gw'\) to: 'gw' is not an IPv4"),
         (lambda: SNAT(""), InvalidAddress, "to: '' is not an IPv4"),
-        (lambda: SNAT(None), InvalidAddress, "to: '' is not an IPv4"),  # type: ignore[arg-type]
-        (lambda: SNAT(5), InvalidAddress, "to: '5' is not an IPv4"),  # type: ignore[arg-type]
+        (lambda: SNAT(None), InvalidAddress, "to: None is not an address"),  # type: ignore[arg-type]
+        (lambda: SNAT(5), InvalidAddress, "to: 5 is not an address"),  # type: ignore[arg-type]
         (lambda: SNAT("192.0.2.1/24"), InvalidAddress, "'192.0.2.1/24' is not an IPv4"),
         (lambda: SNAT("0.0.0.0"), InvalidAddress, "'0.0.0.0' is not the address of on"),
         (lambda: SNAT("::"), InvalidAddress, "'::' is not the address of one host"),
