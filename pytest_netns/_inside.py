@@ -87,7 +87,13 @@ class Inside:
         self._stays = _Stays()
         self.tasks: list[Task[Any]] = []
         self.visited = False
+        self._is_watched = False
         self._ping_is_open = False
+
+    @property
+    def lacks(self) -> list[str]:
+        """What this machine does not let its processes have, a sentence for each."""
+        return list(self._surroundings.lacks)
 
     def __enter__(self) -> Self:
         """Bring the calling thread inside until the end of the block.
@@ -98,7 +104,7 @@ class Inside:
         Raises:
             ClosedError: The network is closed.
         """
-        if not self.visited:
+        if not self._is_watched:
             self.prepare_for_processes()
         visit = self._file.entered()
         visits = self._stays.visits
@@ -171,11 +177,21 @@ class Inside:
 
     def prepare_for_processes(self) -> None:
         """See to it, once, that whatever is started inside ends with the test."""
-        if self.visited:
+        if self._is_watched:
             return
         _ = self._file.fd  # raises if it is closed
         with deferred_signals() as deferred:
             self._home.expect_processes(self._file)
+            self._open_ping()
+            self.visited = self._is_watched = True
+        deferred.deliver()
+
+    def prepare_for_sockets(self) -> None:
+        """See to it, once, that sockets end with the test; with us they end anyway."""
+        if self.visited:
+            return
+        _ = self._file.fd  # raises if it is closed
+        with deferred_signals() as deferred:
             self._open_ping()
             self.visited = True
         deferred.deliver()

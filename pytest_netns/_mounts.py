@@ -6,10 +6,14 @@ thread of a namespace does it once, and every child it starts inherits it.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import threading
 from typing import TYPE_CHECKING
 
+from ._obstacles import refusal
+from ._procfs import make_settings_writable, settings_are_read_only
 from ._syscalls import (
     CLONE_FS,
     CLONE_NEWNET,
@@ -19,6 +23,7 @@ from ._syscalls import (
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
+    MS_RDONLY,
     MS_REC,
     MS_SLAVE,
     detach,
@@ -27,19 +32,22 @@ from ._syscalls import (
     setns,
     unshare,
 )
-from .errors import KernelError
+from .errors import KernelError, PrivilegeError
 from .privileges import is_in_user_namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ._nsfile import NamespaceFile
 
 _SAFE = MS_NOSUID | MS_NODEV | MS_NOEXEC
 _THREAD = "/proc/thread-self/ns/"
-#: A directory that is there on any system, covered for a moment to hold files
-#: that no other process can see.
-_SCRATCH = "/tmp"  # noqa: S108  # a private tmpfs is mounted over it
+#: Directories, one of which is there on any system: covered for a moment to hold
+#: files that no other process can see.
+_SCRATCH = ("/tmp", "/run", "/mnt", "/dev")  # noqa: S108  # a private tmpfs covers it
+#: What helps in containers that let no more be mounted, or no host name be set.
+_UNCOVERED = "in Docker: --security-opt systempaths=unconfined, or --privileged"
+_UNFILTERED = "in Docker: --security-opt seccomp=unconfined, or --privileged"
 #: File systems below /sys that programs look for: a JVM or Go program reads its
 #: limits from the control groups.
 _BELOW_SYS = ("/sys/fs/cgroup", "/sys/fs/bpf")
@@ -53,6 +61,9 @@ class Surroundings:
         hostname: Its host name.
         texts: Returns the text of each file that it has of its own, by path.
         furnish: Called once in the new mount namespace, to mount more.
+
+    Attributes:
+        lacks: What this machine does not let it have, a sentence for each.
     """
 
     def __init__(
@@ -69,6 +80,10 @@ class Surroundings:
         self._descriptors: dict[str, int] = {}
         self._mnt = -1
         self._uts = -1
+        #: Called with inode and descriptor of the UTS namespace, once it is there.
+        self.when_made: Callable[[int, int], None] = lambda *_: None
+        self._root = -1
+        self.lacks: list[str] = []
         self._lock = threading.Lock()
 
     def arrive(self) -> None:
@@ -83,11 +98,7 @@ class Surroundings:
             except OSError as error:
                 if isinstance(error, KernelError):
                     raise
-                raise KernelError(
-                    error.errno or 0,
-                    f"set up {error.filename or 'mounts'}",
-                    self._file.name,
-                ) from error
+                raise self._explained(error) from error
 
     @property
     def uts_fd(self) -> int:
@@ -96,7 +107,12 @@ class Surroundings:
 
     def nsenter_options(self) -> list[str]:
         """Return options with which nsenter(1) enters, once a thread has arrived."""
-        fds = {"net": self._file.fd, "mount": self._mnt, "uts": self._uts}
+        fds = {
+            "net": self._file.fd,
+            "mount": self._mnt,
+            "uts": self._uts,
+            "root": self._root,
+        }
         paths = {kind: f"/proc/{os.getpid()}/fd/{fd}" for kind, fd in fds.items()}
         options = [f"--{kind}={path}" for kind, path in paths.items()]
         if is_in_user_namespace():
@@ -118,43 +134,66 @@ class Surroundings:
 
     def close(self) -> None:
         """Let go; the kernel takes all of it down when the last thread is gone."""
-        for fd in (*self._descriptors.values(), self._mnt, self._uts):
+        for fd in (*self._descriptors.values(), self._mnt, self._uts, self._root):
             if fd >= 0:
                 os.close(fd)
         self._descriptors.clear()
-        self._mnt = self._uts = -1
+        self._mnt = self._uts = self._root = -1
 
     def _make(self) -> None:
         unshare(CLONE_NEWNS | CLONE_NEWUTS)
-        # what we mount stays here; what the machine mounts still arrives
-        mount("", "/", "", MS_REC | MS_SLAVE)
+        self._root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        _keep_mounts_here(self._root)
         self._arrange()
         self._mnt = os.open(_THREAD + "mnt", os.O_RDONLY | os.O_CLOEXEC)
         self._uts = os.open(_THREAD + "uts", os.O_RDONLY | os.O_CLOEXEC)
+        self.when_made(os.fstat(self._uts).st_ino, self._uts)
 
     def _arrange(self) -> None:
         """Change, in the new namespaces, what is different inside."""
-        sethostname(self._hostname)
+        with self._as_a_courtesy("the host name is the machine's", _UNFILTERED):
+            sethostname(self._hostname)
         self._bind_files()
-        _mount_sys()
+        with self._as_a_courtesy("/sys shows no interfaces", _UNCOVERED):
+            mount_sys()
+        if settings_are_read_only():
+            with self._as_a_courtesy("/proc/sys is read-only", _UNCOVERED):
+                make_settings_writable(_scratch())
         self._furnish()
+
+    def _explained(self, error: OSError) -> KernelError | PrivilegeError:
+        action = f"set up {error.filename or 'its mounts'}"
+        refused = refusal(error, action, self._file.name, namespaces=["mnt", "uts"])
+        if isinstance(error, PermissionError):
+            return PrivilegeError(str(refused))
+        return refused
+
+    @contextlib.contextmanager
+    def _as_a_courtesy(self, lack: str, remedy: str) -> Iterator[None]:
+        """Go without what is in the block, where the kernel does not allow it."""
+        try:
+            yield
+        except PermissionError as error:
+            self.lacks.append(f"{lack} ({error.strerror}); {remedy}")
 
     def _join(self) -> None:
         # a thread that shares its directory with others may not change mounts
         unshare(CLONE_FS)
         setns(self._mnt, CLONE_NEWNS)
+        _change_root(self._root)  # it was brought to the root of all mounts
         setns(self._uts, CLONE_NEWUTS)
 
     def _bind_files(self) -> None:
         """Bind files that have no name anywhere over those that the namespace has."""
-        mount("tmpfs", _SCRATCH, "tmpfs", _SAFE, "mode=755")
+        scratch = _scratch()
+        mount("tmpfs", scratch, "tmpfs", _SAFE, "mode=755")
         try:
             texts = self._texts()
             missing = [path for path in texts if not os.path.exists(path)]
             for directory in {os.path.dirname(path) for path in missing}:
-                _make_writable(directory)
+                _make_writable(directory, scratch)
             for path, text in texts.items():
-                source = os.path.join(_SCRATCH, path.strip("/").replace("/", "-"))
+                source = os.path.join(scratch, path.strip("/").replace("/", "-"))
                 fd = os.open(source, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
                 os.fchmod(fd, 0o644)  # whatever the umask is
                 self._descriptors[path] = fd
@@ -163,7 +202,7 @@ class Surroundings:
                     _replace_with_empty(path)
                 mount(source, path, "", MS_BIND)
         finally:
-            detach(_SCRATCH)
+            detach(scratch)
 
 
 class HostSurroundings(Surroundings):
@@ -179,10 +218,39 @@ class HostSurroundings(Surroundings):
         """Leave all as it is."""
 
 
-def _make_writable(directory: str) -> None:
+def _keep_mounts_here(root: int) -> None:
+    """Let what we mount stay here; what the machine mounts still arrives."""
+    try:
+        mount("", "/", "", MS_REC | MS_SLAVE)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # in a chroot, "/" need not be where something is mounted: whoever enters a
+        # mount namespace, be it his own, gets to where that is (setns(2))
+        own = os.open(_THREAD + "mnt", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            setns(own, CLONE_NEWNS)
+        finally:
+            os.close(own)
+        mount("", "/", "", MS_REC | MS_SLAVE)
+        _change_root(root)
+
+
+def _change_root(root: int) -> None:
+    """Make a directory the root of the calling thread (chroot(2))."""
+    os.fchdir(root)
+    os.chroot(".")
+
+
+def _scratch() -> str:
+    """Return a directory that may be covered for a moment."""
+    return next(filter(os.path.isdir, _SCRATCH), "/proc")
+
+
+def _make_writable(directory: str, scratch: str) -> None:
     """Lay an overlay over `directory`: to bind a file, there must be one."""
-    upper = os.path.join(_SCRATCH, "upper")
-    work = os.path.join(_SCRATCH, "work")
+    upper = os.path.join(scratch, "upper")
+    work = os.path.join(scratch, "work")
     os.makedirs(upper, exist_ok=True)
     os.makedirs(work, exist_ok=True)
     layers = f"lowerdir={directory},upperdir={upper},workdir={work}"
@@ -196,7 +264,7 @@ def _replace_with_empty(path: str) -> None:
         pass
 
 
-def _mount_sys() -> None:
+def mount_sys() -> None:
     """Show this namespace's interfaces in /sys, and keep what is mounted below it."""
     kept = {
         path: os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -204,12 +272,36 @@ def _mount_sys() -> None:
         if os.path.ismount(path)
     }
     try:
-        mount("sysfs", "/sys", "sysfs", _SAFE)
+        _mount_own_sys()
         for path, fd in kept.items():
             mount(f"/proc/thread-self/fd/{fd}", path, "", MS_BIND | MS_REC)
     finally:
         for fd in kept.values():
             os.close(fd)
+
+
+def _mount_own_sys() -> None:
+    """Mount the /sys of the calling thread's network namespace, where there is a /sys.
+
+    Raises:
+        PermissionError: The kernel does not let us; the machine's interfaces are
+            out of sight then: no /sys is better than a wrong one.
+    """
+    if not os.path.isdir("/sys"):
+        return
+    try:
+        try:
+            mount("sysfs", "/sys", "sysfs", _SAFE)
+        except PermissionError:
+            # whoever has but a read-only /sys, as in a container, and is root of a
+            # user namespace alone, gets no other (mount_too_revealing() in the
+            # kernel's fs/namespace.c)
+            mount("sysfs", "/sys", "sysfs", _SAFE | MS_RDONLY)
+    except PermissionError:
+        for path in ("/sys/class/net", "/sys/devices/virtual/net"):
+            if os.path.isdir(path):
+                mount("tmpfs", path, "tmpfs", _SAFE | MS_RDONLY, "mode=755")
+        raise
 
 
 def _overwrite(fd: int, text: str) -> None:

@@ -6,6 +6,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
+from ._obstacles import refusal
 from ._syscalls import CLONE_NEWNET, setns, unshare
 from .errors import ClosedError, KernelError, NamespaceRestoreError
 
@@ -32,6 +33,20 @@ class _Home:
         self._links = os.open("/proc/self/ns", _OPEN | os.O_DIRECTORY)
         self.fd = os.open("net", _OPEN, dir_fd=self._links)
         self.link = os.readlink("net", dir_fd=self._links)
+        self._can_return = False
+
+    def check_return(self, back: int) -> None:
+        """Check, once, that threads may come back from where they are about to go.
+
+        Args:
+            back: A descriptor of the namespace that the calling thread is in.
+
+        Raises:
+            OSError: They may not: a filter of system calls, for example.
+        """
+        if not self._can_return:
+            setns(back, CLONE_NEWNET)
+            self._can_return = True
 
     def current_link(self) -> str:
         """Return the kernel's name for the calling thread's namespace."""
@@ -108,7 +123,7 @@ class Visit:
         except OSError as error:
             self._inside = False
             self._close()
-            raise KernelError(error.errno or 0, "enter it", self._name) from error
+            raise refusal(error, "enter it", self._name) from error
         except BaseException:
             # Ctrl-C between the system call and here: the with block is never
             # reached, so nobody else would bring the thread back
@@ -185,6 +200,7 @@ class NamespaceFile:
         at_home = there.current_link() == there.link
         back = there.fd if at_home else os.open(_OWN_NAMESPACE, _OPEN)
         try:
+            there.check_return(back)
             try:
                 unshare(CLONE_NEWNET)
                 prepare()
@@ -194,7 +210,7 @@ class NamespaceFile:
         except KernelError:
             raise
         except OSError as error:
-            raise KernelError(error.errno or 0, "create it", name) from error
+            raise refusal(error, "create it", name, namespaces=["net"]) from error
         finally:
             if not at_home:
                 os.close(back)

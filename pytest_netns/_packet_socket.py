@@ -18,6 +18,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from ._bpf import REJECT_ALL
+from ._obstacles import refusal
 from ._socket_filter import attach
 from ._tpacket import ETHERNET_TYPES, OUTGOING
 from .errors import ClosedError, KernelError
@@ -149,8 +150,10 @@ class PacketSocket:
         if self._listens:
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
             return
-        with contextlib.suppress(PermissionError):
+        try:
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _ROOM)
+        except PermissionError:  # root of a user namespace: as much as all may have
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _ROOM)
         with contextlib.suppress(OSError):  # before Linux 4.20
             self._socket.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)
         self._socket.setsockopt(_SOL_PACKET, _AUXDATA, 1)
@@ -317,9 +320,7 @@ class PacketSockets:
         try:
             return PacketSocket(self._file, link)
         except OSError as error:
-            raise KernelError(
-                error.errno or 0, f"use {link.name!r}", self._file.name
-            ) from error
+            raise refusal(error, f"use {link.name!r}", self._file.name) from error
 
     def begin_closing(self) -> None:
         """Close all, each on a thread: they wait for the kernel at the same time."""

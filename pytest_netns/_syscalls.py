@@ -17,6 +17,7 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 
 # include/uapi/linux/mount.h
+MS_RDONLY = 0x01
 MS_NOSUID = 0x02
 MS_NODEV = 0x04
 MS_NOEXEC = 0x08
@@ -30,6 +31,9 @@ MNT_DETACH = 2
 _PROT_READ = 0x1
 _PROT_WRITE = 0x2
 _MAP_SHARED = 0x01
+
+# include/uapi/linux/prctl.h
+_PR_SET_PDEATHSIG = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (
@@ -59,6 +63,7 @@ _libc.mmap.argtypes = (
 )
 _libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _libc.bind.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32)
+_libc.inotify_add_watch.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32)
 
 if sys.version_info >= (3, 12):
     setns = os.setns
@@ -119,6 +124,21 @@ def bind(fd: int, address: bytes) -> None:
         _raise_errno()
 
 
+def inotify_init(flags: int) -> int:
+    """Return a descriptor from which events can be read (inotify_init1(2))."""
+    return _checked(_libc.inotify_init1(flags))
+
+
+def inotify_add_watch(fd: int, path: str, events: int) -> int:
+    """Watch a file; return the number of the watch (inotify_add_watch(2))."""
+    return _checked(_libc.inotify_add_watch(fd, os.fsencode(path), events))
+
+
+def inotify_rm_watch(fd: int, watch: int) -> None:
+    """Watch a file no longer (inotify_rm_watch(2))."""
+    _checked(_libc.inotify_rm_watch(fd, watch))
+
+
 class SharedMemory:
     """Memory that is shared with the kernel (mmap(2)); holds no descriptor.
 
@@ -151,6 +171,15 @@ def has_library(soname: str) -> bool:
     return True
 
 
+def send_when_parent_dies(number: int) -> None:
+    """Have the kernel send this process a signal when its parent has ended.
+
+    That is when the thread has ended which started it (PR_SET_PDEATHSIG(2const)).
+    """
+    if _libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(number)):
+        _raise_errno()
+
+
 def raise_in_thread(thread: int, exception: type[BaseException]) -> None:
     """Raise `exception` in a thread of this interpreter at its next bytecode.
 
@@ -159,6 +188,13 @@ def raise_in_thread(thread: int, exception: type[BaseException]) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
         ctypes.c_ulong(thread), ctypes.py_object(exception)
     )
+
+
+def _checked(result: int) -> int:
+    """Return what a system call has returned, unless it is the sign of an error."""
+    if result < 0:
+        _raise_errno()
+    return result
 
 
 def _raise_errno(filename: str | None = None) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ._bpf import MARKED_LENGTH, REJECT_ALL, by_link_layer, program
 from ._links import Link, links_of
+from ._obstacles import refusal
 from ._queue import Queue
 from ._ring import Ring, Statistics
 from ._seam import Seam
@@ -152,7 +153,7 @@ class Tap:
 
     def _error(self, error: OSError) -> KernelError:
         what = repr(self.ifname) if self.ifname else "all interfaces"
-        return KernelError(error.errno or 0, f"capture on {what}", self.spot.place)
+        return refusal(error, f"capture on {what}", self.spot.place)
 
     # from the queue to the ring
 

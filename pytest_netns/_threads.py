@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import errno
 import functools
 import os
 import threading
@@ -15,8 +16,9 @@ import time
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from ._obstacles import too_many_processes
 from ._syscalls import raise_in_thread
-from .errors import ClosedError, NamespaceRestoreError
+from .errors import ClosedError, KernelError, NamespaceRestoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,11 +201,23 @@ class Threads:
                 raise ClosedError(f"{self.name} is closed")
             worker = self._idle.pop() if self._idle else None
             if worker is None:
-                worker = _Worker(self)
-                self._all.add(worker)  # first: Ctrl-C may come while it starts
-                worker.thread.start()
+                worker = self._start_worker()
             worker.queue.put(job)
         return job
+
+    def _start_worker(self) -> _Worker:
+        worker = _Worker(self)
+        self._all.add(worker)  # first: Ctrl-C may come while it starts
+        try:
+            worker.thread.start()
+        except RuntimeError as error:  # which says no more than that
+            self._all.discard(worker)
+            raise KernelError(
+                errno.EAGAIN,
+                f"start a thread of {self.name}",
+                advice=too_many_processes(),
+            ) from error
+        return worker
 
     def serve(self, worker: _Worker) -> None:
         """Work, on a thread of its own, until there is no more."""

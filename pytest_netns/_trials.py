@@ -11,7 +11,6 @@ import errno
 import ipaddress
 import os
 import signal
-import struct
 from typing import TYPE_CHECKING, NoReturn
 
 from . import _codec as codec
@@ -154,17 +153,6 @@ def load_nat() -> None:
 def look_for_nftables() -> None:
     """Ask the kernel for nftables; needs no program."""
     nftables.check_kernel("nft")
-
-
-def add_netem() -> None:
-    """``tc qdisc add dev lo root netem``."""
-    # struct tcmsg and struct tc_netem_qopt of include/uapi/linux/rtnetlink.h and
-    # pkt_sched.h; attributes TCA_KIND and TCA_OPTIONS
-    body = struct.pack("=BxxxiIII", 0, LOOPBACK_INDEX, 0, 0xFFFFFFFF, 0)
-    body += struct.pack("=HH8s", 10, 1, b"netem")
-    body += struct.pack("=HH6I", 28, 2, 0, 1000, 0, 0, 0, 0)
-    # RTM_NEWQDISC with NLM_F_REQUEST, NLM_F_CREATE and NLM_F_EXCL
-    _apply(bytearray(struct.pack("=IHHII", 16 + len(body), 36, 0x601, 0, 0) + body))
 
 
 def _apply(request: bytearray) -> None:

@@ -15,11 +15,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ._obstacles import advice
 from ._processes import (
     GRACE,
     open_pidfd,
     signal_group,
 )
+from ._programs import hint_of_sudo
 from .errors import (
     CommandError,
     CommandTimeout,
@@ -189,14 +191,23 @@ def start(
             + _what_is_missing(words[0], os.environ if env is None else env),
         ) from error
     except OSError as error:
-        raise KernelError(error.errno or 0, f"run {words[0]!r}", file.name) from error
+        number = error.errno or 0
+        raise KernelError(
+            number,
+            f"run {words[0]!r}",
+            file.name,
+            # a file that is not executable needs no explanation
+            advice="" if isinstance(error, PermissionError) else advice(number),
+        ) from error
 
 
 def _what_is_missing(program: str, env: Mapping[str, str]) -> str:
     path = env.get("PATH", os.defpath)
     if shutil.which(program, path=path) is not None:
         return "it is there, but not the interpreter that its first line names"
-    return f"no such program (PATH={path}); install it, or give its path"
+    return (
+        f"no such program (PATH={path}); install it, or give its path{hint_of_sudo()}"
+    )
 
 
 class _Conversation:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from . import _libnftables as libnftables
 from . import _trials as trials
+from ._allowances import examine_allowances, examine_ground, examine_proc, try_out
 from ._findings import Finding, Report, Subject
 from ._genetlink import has_family
 from ._libpcap import SONAMES as LIBPCAP_SONAMES
@@ -25,7 +26,7 @@ from ._syscalls import has_library
 from .privileges import missing_capabilities, user_namespace_obstacle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 _VERSION = re.compile(r"\d+(?:\.\d+)+")
 
@@ -38,12 +39,16 @@ def examine() -> Report:
     privileges, user_namespaces = _privileges(), _user_namespaces()
     privileged = bool(privileges.present)
     rootless = bool(user_namespaces.present)
+    ground = examine_ground(privileged=privileged, rootless=rootless)
     findings = (
         _python(),
         _kernel(),
         privileges,
         user_namespaces,
-        *_kernel_features(privileged=privileged, rootless=rootless),
+        examine_proc(),
+        ground,
+        *examine_allowances(ground, rootless=not privileged),
+        *try_out(_FEATURES, ground, rootless=not privileged),
         _openvswitch_datapath(),
         _tun(),
         _libnftables(),
@@ -102,15 +107,6 @@ def _user_namespaces() -> Finding:
 # --- the kernel ---
 
 _FEATURES: tuple[tuple[Subject, Callable[[], None]], ...] = (
-    (
-        Subject(
-            "network namespaces",
-            "everything",
-            "a kernel with CONFIG_NET_NS",
-            required=True,
-        ),
-        trials.stay,
-    ),
     (Subject("veth", "Veth", "modprobe veth", required=True), trials.add_veth),
     (Subject("bridge", "Bridge", "modprobe bridge"), trials.add_bridge),
     (
@@ -147,26 +143,7 @@ _FEATURES: tuple[tuple[Subject, Callable[[], None]], ...] = (
         ),
         trials.load_nat,
     ),
-    (
-        Subject(
-            "netem",
-            "impairments: delay, loss, rate and the like",
-            "modprobe sch_netem; Ubuntu: apt install linux-modules-extra-$(uname -r), "
-            "Fedora: dnf install kernel-modules-extra",
-        ),
-        trials.add_netem,
-    ),
 )
-
-
-def _kernel_features(*, privileged: bool, rootless: bool) -> Iterator[Finding]:
-    for subject, trial in _FEATURES:
-        if not privileged and not rootless:
-            yield subject.unknown("cannot be tried without privileges")
-        elif reason := trials.attempt(trial, rootless=not privileged):
-            yield subject.lacking(reason)
-        else:
-            yield subject.found()
 
 
 def _openvswitch_datapath() -> Finding:

@@ -144,6 +144,7 @@ class KernelError(NetnsError, OSError):
         namespace: The name of the namespace it was to happen in, or None.
         record: The record that asked for it, or None.
         detail: What the kernel itself says (netlink's extended ack), or "".
+        advice: What may be behind it, and what helps, or "".
     """
 
     def __init__(
@@ -153,6 +154,8 @@ class KernelError(NetnsError, OSError):
         namespace: str | None = None,
         record: object = None,
         detail: str = "",
+        *,
+        advice: str = "",
     ) -> None:
         # OSError sets errno and strerror from these two in __new__.
         super().__init__(number, action)
@@ -162,6 +165,7 @@ class KernelError(NetnsError, OSError):
         self.namespace = namespace
         self.record = None if record is None else repr(record)
         self.detail = detail
+        self.advice = advice
 
     def __str__(self) -> str:
         """Say verb, object, namespace, errno name, and the record it came from."""
@@ -172,6 +176,8 @@ class KernelError(NetnsError, OSError):
         text += f": {self.strerror} ({name})"
         if self.detail:
             text += f"; the kernel says: {self.detail}"
+        if self.advice:
+            text += f"\n  {self.advice}"
         if self.record is not None:
             text += f"\n  declared by {self.record}"
         return text
@@ -322,7 +328,10 @@ class WaitTimeout(NetnsError, TimeoutError):
     def __str__(self) -> str:
         """Say how long was waited, for what, and what was last seen."""
         text = f"waited {self.timeout:g} s for {self.awaited}"
-        return f"{text}; last seen: {self.last_seen}" if self.last_seen else text
+        from ._outputs import last_of  # only on the way to a message
+
+        seen = last_of(self.last_seen, SHOWN_OUTPUT)
+        return f"{text}; last seen: {seen}" if seen else text
 
 
 class ProcessEnded(NetnsError):
@@ -441,9 +450,7 @@ def _join(command: Sequence[str]) -> str:
 def _shown(title: str, output: str | None) -> str:
     if not output:
         return f"\n  {title}: none"
-    left_out = len(output) - SHOWN_OUTPUT
-    if left_out > 0:
-        output = f"... {left_out} characters left out ...\n{output[-SHOWN_OUTPUT:]}"
-    return f"\n  {title}:\n" + "\n".join(
-        f"    {line}" for line in output.rstrip("\n").split("\n")
-    )
+    from ._outputs import last_of  # only on the way to a message
+
+    shown = last_of(output.rstrip("\n"), SHOWN_OUTPUT)
+    return f"\n  {title}:\n" + "\n".join(f"    {line}" for line in shown.split("\n"))

@@ -78,7 +78,7 @@ def test_where_nothing_is_allowed() -> None:
     assert findings["privileges"]["present"] is False
     assert findings["user namespaces"]["detail"].endswith("max_user_namespaces is 0")
     assert findings["user namespaces"]["remedy"].startswith("sysctl -w user.max_user")
-    assert findings["netem"]["present"] is None
+    assert findings["nftables"]["present"] is None
     assert report["conclusion"].endswith("no privileges, no user namespaces.")
 
 
