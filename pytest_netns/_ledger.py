@@ -180,7 +180,7 @@ def sweeping_command() -> list[str]:
     """Return a command that sweeps, for when this process is gone."""
     folder = str(Path(__file__).resolve().parents[1])
     program = (
-        f"import sys; sys.path.insert(0, {folder!r}); "
+        f"import sys; sys.path.append({folder!r}); "
         f"from {__name__} import sweep; sweep()"
     )
     # isolated and without site: nobody waits longer than need be

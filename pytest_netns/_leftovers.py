@@ -34,9 +34,10 @@ def release_descriptors(inodes: Collection[int], keep: Collection[int]) -> None:
     try:
         for fd in _descriptors_of(inodes):
             if fd not in keep:
-                with contextlib.suppress(OSError):
-                    _shut_down(fd)
-                os.dup2(null, fd, inheritable=False)
+                with contextlib.suppress(
+                    OSError
+                ):  # closed meanwhile: nothing to let go
+                    _let_go(fd, null)
     finally:
         os.close(null)
 
@@ -69,15 +70,20 @@ def _is_namespace(fd: int) -> bool:
     return os.readlink(f"/proc/self/fd/{fd}").startswith("net:[")
 
 
-def _shut_down(fd: int) -> None:
-    # a copy of the descriptor: closing it leaves the socket to its owner
+def _let_go(fd: int, null: int) -> None:
+    """Lead a descriptor to `null`, and then shut down what it was.
+
+    In this order: whoever wakes up may close the descriptor at once, and if it were
+    led elsewhere only then, it would be open again, with nobody to close it.
+    """
     copy = os.dup(fd)
+    os.dup2(null, fd, inheritable=False)
     try:
         sock = socket.socket(fileno=copy)
     except OSError:  # it is no socket
         os.close(copy)
-        raise
-    with sock:
+        return
+    with sock, contextlib.suppress(OSError):  # never connected
         sock.shutdown(socket.SHUT_RDWR)
 
 

@@ -13,7 +13,7 @@ from ._jsonrpc import Connection, Refused
 from ._ovs_place import DIRECTORY, KEPT, PATIENCE, Place
 from ._ovsdb import Database
 from ._processes import await_end
-from ._programs import directory_of, missing_of
+from ._programs import directory_of, hint_of_sudo, missing_of
 from .errors import MissingTool, SwitchError, WaitTimeout
 from .process import Process
 from .waiting import wait_until
@@ -276,4 +276,4 @@ def check_programs(record: object) -> None:
     )
     if directory := directory_of(missing):
         text += f"; here it is in {directory}, which is not in PATH"
-    raise MissingTool(text)
+    raise MissingTool(text + hint_of_sudo())

@@ -8,6 +8,7 @@ it ends, nothing of that is left.
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import struct
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from . import _sysctl as sysctl
 from . import command
+from ._directories import directory, give_files, make_directory
 from ._mounts import Surroundings
 from ._netlink import RouteSocket, attribute
 from ._nsfile import NamespaceFile
@@ -36,6 +38,8 @@ NAME = "Open vSwitch"
 DIRECTORY = "/run/openvswitch"
 #: Where they have what may be kept: logs and database.
 KEPT = "/run/openvswitch/kept"
+#: What a daemon leaves beside its database.
+_LOCK = ".conf.db.~lock~"
 #: A directory that is there on any system, covered to hold files of our own.
 _COVERED = "/run"
 _SAFE = MS_NOSUID | MS_NODEV | MS_NOEXEC
@@ -55,7 +59,7 @@ class Place:
         file: Its network namespace.
         socket: An rtnetlink socket inside.
         threads: Its threads.
-        folder: The folder whose contents stay; None if nothing does.
+        folder: A descriptor of the folder whose contents stay; None if nothing does.
 
     Args:
         watcher: Ends the daemons if this process is killed.
@@ -66,7 +70,9 @@ class Place:
     """
 
     def __init__(self, watcher: Watcher, artifacts: str | None) -> None:
-        self.folder = None if artifacts is None else _make_folder(artifacts)
+        self.folder: int | None = None
+        self._path = ""
+        self._chore = 0
         self._first_links: set[int] = set()
         self._indexes = itertools.count(_FIRST_PORT_INDEX)
         self._watcher = watcher
@@ -76,6 +82,9 @@ class Place:
         )
         self.threads = Threads(NAME, self._surroundings.arrive)
         try:
+            if artifacts is not None:
+                self._path, self.folder = _make_folder(os.path.abspath(artifacts))
+                self._chore = watcher.leave_chore(f"remove {_LOCK}", self.folder)
             watcher.watch(self.file.inode, self.file.fd)
         except BaseException:
             self.close()
@@ -91,9 +100,13 @@ class Place:
         with contextlib.ExitStack() as closing:
             folder = -1
             if self.folder is not None:
-                # before it may be covered
-                folder = os.open(self.folder, os.O_PATH | os.O_CLOEXEC)
+                # before it may be covered, and by its name: only what was opened in
+                # this mount namespace can be mounted
+                folder = os.open(self._path, os.O_PATH | os.O_CLOEXEC)
                 closing.callback(os.close, folder)
+                if not os.path.sameopenfile(folder, self.folder):
+                    error = errno.ESTALE, os.strerror(errno.ESTALE), self._path
+                    raise OSError(*error)  # it was put in place of ours
             mount("tmpfs", _COVERED, "tmpfs", _SAFE, "mode=755")
             os.makedirs(KEPT)
             if self.folder is not None:
@@ -108,8 +121,12 @@ class Place:
         self._watcher.forget(self.file.inode)
         self.file.close()
         if self.folder is not None:
+            folder, self.folder = self.folder, None
             with contextlib.suppress(OSError):
-                os.unlink(os.path.join(self.folder, ".conf.db.~lock~"))
+                os.unlink(_LOCK, dir_fd=folder)
+            self._watcher.drop_chore(self._chore)
+            give_files(folder)
+            os.close(folder)
 
     def next_index(self) -> int:
         """Return an interface index that nothing here ever had."""
@@ -152,16 +169,20 @@ class Place:
         ).stdout
 
 
-def _make_folder(artifacts: str) -> str:
-    """Make a folder that nobody has, named after this process."""
+def _make_folder(artifacts: str) -> tuple[str, int]:
+    """Make a folder that nobody has, named after this process.
+
+    Returns:
+        Its path, and a descriptor: by its name somebody may put another one there.
+    """
     number = 1
     while True:
-        folder = os.path.join(artifacts, f"openvswitch-{os.getpid()}-{number}")
+        name = f"openvswitch-{os.getpid()}-{number}"
+        folder = os.path.join(artifacts, name)
         try:
-            os.makedirs(folder)
+            with directory(artifacts, make=True) as parent:
+                return folder, make_directory(name, parent)
         except FileExistsError:
             number += 1
         except OSError as error:
             raise KernelError(error.errno or 0, f"make folder {folder!r}") from error
-        else:
-            return folder

@@ -25,6 +25,8 @@ from ._ovs_loan import Loan
 from .errors import NetnsError
 
 if TYPE_CHECKING:
+    from ._nsfile import NamespaceFile
+    from ._openings import Openings
     from ._threads import Job
     from ._watcher import Watcher
 
@@ -52,6 +54,11 @@ class _Resting:
     daemons: Daemons
     number: int
     deletion: Job[None]
+
+    @property
+    def file(self) -> NamespaceFile:
+        """The namespace of the pair."""
+        return self.daemons.file
 
     def is_as_new(self) -> bool:
         """Wait until it is cleared; tell whether nothing is left."""
@@ -83,11 +90,15 @@ class OVSPool:
     Args:
         watcher: Ends the daemons if this process is killed.
         artifacts: Where their logs and databases are kept; None is nowhere.
+        openings: Tells whether somebody was inside.
     """
 
-    def __init__(self, watcher: Watcher, artifacts: str | None) -> None:
+    def __init__(
+        self, watcher: Watcher, artifacts: str | None, openings: Openings
+    ) -> None:
         self._watcher = watcher
         self._artifacts = artifacts
+        self._openings = openings
         self._resting: deque[_Resting] = deque()
 
     def borrow(self, record: object) -> Loan:
@@ -103,12 +114,14 @@ class OVSPool:
         """
         while self._resting:
             resting = self._resting.popleft()
-            if resting.is_as_new():
+            if not self._openings.noticed(resting.daemons.file) and resting.is_as_new():
                 resting.daemons.forget_logs()
                 return Loan(resting.daemons)
-            resting.stop()
+            self._stop(resting)
         check_programs(record)
-        return Loan(Daemons(self._watcher, self._artifacts))
+        daemons = Daemons(self._watcher, self._artifacts)
+        self._openings.watch(daemons.file)
+        return Loan(daemons)
 
     def give_back(self, loan: Loan) -> None:
         """Have the bridges of a loan deleted, or end daemons that cannot be lent."""
@@ -116,11 +129,11 @@ class OVSPool:
         daemons = loan.daemons
         try:
             if not loan.is_harmless:
-                daemons.stop()
+                self._stop(daemons)
                 return
             _, number = daemons.commit(rows.removal_of_all(), "delete all bridges")
         except NetnsError:
-            daemons.stop()
+            self._stop(daemons)
         else:
             deleting = functools.partial(_delete_links, daemons)
             deletion = daemons.place.threads.submit(deleting)
@@ -129,7 +142,11 @@ class OVSPool:
     def close(self) -> None:
         """End all daemons that are not lent."""
         while self._resting:
-            self._resting.pop().stop()
+            self._stop(self._resting.pop())
+
+    def _stop(self, ending: Daemons | _Resting) -> None:
+        self._openings.forget(ending.file)
+        ending.stop()
 
 
 def _tracks_connections(daemons: Daemons) -> bool:

@@ -4,20 +4,24 @@ Destroying a bridge holds the kernel's RTNL lock for about 19 ms (it waits in
 ``rcu_barrier()``), and every build waits behind it. So a hidden bridge outlives
 its test: it rests until the kernel has taken the last port of its namespace
 away, is compared with what it was when it was new, and is lent again only if
-nothing differs. What differs is never repaired, but kept aside until the end.
+nothing differs, and if nobody has opened its namespace meanwhile: not all that
+can be done in there can be seen. What differs is never repaired, but put aside.
 """
 
 from __future__ import annotations
 
 import enum
 import errno
+import math
 import time
 from collections import deque
 
 from . import _codec as codec
+from . import _nftables as nftables
 from . import _sysctl as sysctl
 from ._netlink import Refusal, RouteSocket
 from ._nsfile import NamespaceFile
+from ._openings import Openings
 from ._snapshot import Snapshot, bridge_settings, read_links
 from .errors import KernelError, MissingFeature
 from .records import Bridge
@@ -37,6 +41,9 @@ NO_BRIDGE_NETFILTER = tuple(
     (f"net.bridge.bridge-nf-call-{table}", "0")
     for table in ("arptables", "iptables", "ip6tables")
 )
+#: How many switches are kept because letting go of one holds up all builds. Each has
+#: two descriptors, of which a process has 1,024.
+_MOST_ASIDE = 8
 
 _IFLA_BR_VLAN_FILTERING = 7
 
@@ -55,7 +62,11 @@ class SwitchState(enum.Enum):
 #: How long a switch may rest in each state before it is put aside, in seconds. A
 #: port stays as long as somebody keeps the test's namespace open; and when the
 #: last one has gone, the kernel still collects what belonged to it.
-_PATIENCE = {SwitchState.HAS_PORTS: 10.0, SwitchState.CHANGED: 0.5}
+_PATIENCE = {
+    SwitchState.HAS_PORTS: 10.0,
+    SwitchState.CHANGED: 0.5,
+    SwitchState.CLEAN: math.inf,
+}
 
 
 class Switch:
@@ -81,6 +92,7 @@ class Switch:
                 codec.add_bridge(_INDEX, plain), f"create bridge {bridge.name!r}"
             )
             self._virgin = self._snapshot(read_links(self.socket))
+            self._virgin_inside = self._look_inside()
             self._lladdr = self._virgin.lladdr
         except BaseException:
             self.close()
@@ -119,6 +131,11 @@ class Switch:
             self._apply(
                 codec.set_link(_INDEX, up=False), f"set bridge {before.name!r} down"
             )
+        if bridge.mtu is not None:
+            self._apply(
+                codec.set_link(_INDEX, mtu=codec.other_mtu(bridge.mtu)),
+                f"change the MTU of bridge {bridge.name!r}",
+            )
         if rename or _is_special(bridge):
             self._apply(
                 codec.set_bridge(_INDEX, bridge, rename=rename),
@@ -146,13 +163,21 @@ class Switch:
         lladdr = _NO_LLADDR if had_ports else self._lladdr
         if not self.sticky[1] and now.lladdr != lladdr:
             return SwitchState.CHANGED
-        if not now.equals(self._virgin):
+        if not now.equals(self._virgin) or self._look_inside() != self._virgin_inside:
             return SwitchState.CHANGED
         self._virgin = now  # proven equal, and the next one is more like it
         return SwitchState.CLEAN
 
     def _snapshot(self, links: list[bytes]) -> Snapshot:
         return Snapshot.take(self.socket, _INDEX, links)
+
+    def _look_inside(self) -> tuple[object, ...]:
+        """Read what is not told by rtnetlink, and has a say in what is forwarded."""
+        with self.file.entered():
+            return (
+                nftables.generation(),
+                *sysctl.read_present(key for key, _ in SILENCE + NO_BRIDGE_NETFILTER),
+            )
 
     def _apply(self, request: bytearray, action: str) -> None:
         try:
@@ -196,12 +221,17 @@ def no_vlan_filtering(bridge: Bridge) -> MissingFeature:
 
 
 class Switches:
-    """The switches of one manager: lent, resting, ready, or aside until the end."""
+    """The switches of one manager: lent, resting, ready, or aside.
 
-    def __init__(self) -> None:
+    Args:
+        openings: Tells whether somebody was inside.
+    """
+
+    def __init__(self, openings: Openings | None = None) -> None:
+        self._openings = openings or Openings()
         self._resting: deque[Switch] = deque()
         self._ready: list[Switch] = []
-        self._aside: list[Switch] = []
+        self._aside: deque[Switch] = deque()
 
     def borrow(self, bridge: Bridge) -> Switch:
         """Return a clean switch that is what `bridge` declares.
@@ -210,11 +240,11 @@ class Switches:
             KernelError: The kernel refuses.
             MissingFeature: The kernel lacks what the bridge needs.
         """
-        switch = self._recycled(bridge) or Switch(bridge)
+        switch = self._recycled(bridge) or self._new(bridge)
         try:
             switch.lend(bridge)
         except BaseException:
-            self._aside.append(switch)
+            self._put_aside(switch)
             raise
         return switch
 
@@ -230,12 +260,12 @@ class Switches:
         """
         for switch in list(self._resting):
             state, rested = _scrub(switch), time.monotonic() - switch.returned
-            if state is SwitchState.CLEAN:
+            if self._openings.noticed(switch.file) or rested > _PATIENCE[state]:
+                self._resting.remove(switch)
+                self._put_aside(switch)
+            elif state is SwitchState.CLEAN:
                 self._resting.remove(switch)
                 self._ready.append(switch)
-            elif rested > _PATIENCE[state]:
-                self._resting.remove(switch)
-                self._aside.append(switch)
             elif state is SwitchState.HAS_PORTS:
                 return  # those behind it were given back later still
 
@@ -243,17 +273,32 @@ class Switches:
         """Let the kernel have all switches that are not lent."""
         for switches in (self._resting, self._ready, self._aside):
             for switch in switches:
+                self._openings.forget(switch.file)
                 switch.close()
             switches.clear()
+
+    def _new(self, bridge: Bridge) -> Switch:
+        switch = Switch(bridge)
+        self._openings.watch(switch.file)
+        return switch
+
+    def _put_aside(self, switch: Switch) -> None:
+        """Let nobody have a switch any more."""
+        self._aside.append(switch)
+        while len(self._aside) > _MOST_ASIDE:
+            oldest = self._aside.popleft()
+            self._openings.forget(oldest.file)
+            oldest.close()
 
     def _recycled(self, bridge: Bridge) -> Switch | None:
         wanted = _stickiness(bridge)
         if not any(switch.sticky == wanted for switch in self._ready):
             self.inspect()
-        for switch in self._ready:
-            if switch.sticky == wanted:
-                self._ready.remove(switch)
+        for switch in [one for one in self._ready if one.sticky == wanted]:
+            self._ready.remove(switch)
+            if not self._openings.noticed(switch.file):
                 return switch
+            self._put_aside(switch)
         return None
 
 

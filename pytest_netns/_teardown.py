@@ -12,7 +12,8 @@ from ._leftovers import release_descriptors, threads_in
 from ._processes import end_processes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
+    from contextlib import AbstractContextManager
 
     from .namespace import NetworkNamespace
 
@@ -35,19 +36,23 @@ def end_processes_of(namespaces: list[NetworkNamespace]) -> list[str]:
 
 
 def end_threads_of(
-    namespaces: list[NetworkNamespace], keep: Collection[int]
+    namespaces: list[NetworkNamespace],
+    keep: Collection[int],
+    looking: Callable[[], AbstractContextManager[None]],
 ) -> list[str]:
     """End all threads in these namespaces; return a sentence for each that stays.
 
     Args:
         namespaces: The namespaces.
         keep: The descriptors of theirs that are still needed.
+        looking: Entered while the namespaces of all sockets are opened.
     """
     inodes = {one for namespace in namespaces for one in namespace.own_inodes()}
     tasks = [task for namespace in namespaces for task in namespace.tasks]
     for namespace in namespaces:
         namespace.end_threads()
-    release_descriptors(inodes, keep)  # ends system calls that wait on sockets
+    with looking():
+        release_descriptors(inodes, keep)  # ends system calls that wait on sockets
     at_home = [one for one in namespaces if not any(one.own_inodes())]
     _shut_down_sockets_of(at_home)
     deadline = time.monotonic() + _SOCKET_GRACE

@@ -87,6 +87,19 @@ class TestLending:
         with manager.build(LAN) as one, manager.build(LAN) as other:
             assert {tuple(pids(one)), tuple(pids(other))} == pairs
 
+    def test_whose_place_was_opened(self, manager: NetworkManager) -> None:
+        """Nobody gets daemons in whose namespace somebody may have been."""
+        with manager.build(LAN) as network:
+            first = pids(network)
+            assert network["ns1"].ping("ns2")
+        with manager.build(LAN) as network:
+            assert pids(network) == first
+            assert network._fabric.ovs is not None
+            place = network._fabric.ovs.daemons.file.path
+            subprocess.run(["nsenter", f"--net={place}", "true"], check=True)
+        with manager.build(LAN) as network:
+            assert pids(network) != first
+
     def test_none_without_need(self, manager: NetworkManager) -> None:
         """A network without such a bridge starts nothing."""
         with manager.build(Topology(Namespace("a"))) as network:

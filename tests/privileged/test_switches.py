@@ -226,3 +226,79 @@ class TestScrub:
         assert used.state() is SwitchState.HAS_PORTS
         holder.communicate()
         assert use_up_to(manager, PLAIN, used)
+
+
+class TestOpenings:
+    """Where nobody has a look at everything, nobody may have been."""
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "sysctl -w net.ipv4.neigh.br0.gc_stale_time=7",
+            "ip xfrm policy add src 10.0.0.0/24 dst 10.1.0.0/24 dir out action block",
+            "ethtool -K br0 gro off",
+            "true",
+        ],
+    )
+    def test_who_goes_in_by_the_path_is_noticed(
+        self, manager: NetworkManager, command: str
+    ) -> None:
+        """Whatever somebody did there, the bridge is lent to nobody any more."""
+        with manager.build(PLAIN) as network:
+            (used,) = network._fabric.switches.values()
+            nsenter = ["nsenter", f"--net={used.file.path}", *command.split()]
+            subprocess.run(nsenter, check=True, stdout=subprocess.PIPE)
+        wait_for_ports(used)
+        with manager.build(PLAIN) as network:
+            assert used not in network._fabric.switches.values()
+        assert used in manager._switches._aside
+
+    def test_who_looks_at_a_bridge_that_waits(self, manager: NetworkManager) -> None:
+        """It is not lent either, although it was as new when it was looked at."""
+        with manager.build(PLAIN) as network:
+            (used,) = network._fabric.switches.values()
+        wait_for_ports(used)
+        manager._switches.inspect()
+        assert used in manager._switches._ready
+        with Path(used.file.path).open("rb"):
+            pass
+        with manager.build(PLAIN) as network:
+            assert used not in network._fabric.switches.values()
+
+    def test_our_own_visits_do_not_count(self, manager: NetworkManager) -> None:
+        """Captures, threads, sockets and processes of a test cost no bridge."""
+        with manager.build(PLAIN) as network:
+            (used,) = network._fabric.switches.values()
+            kept = network["a"].socket()
+            network["a"].popen(["sleep", "600"])
+            with network.capture("br0:a-eth0"):
+                assert network["b"].call(network["b"].ping, "a")
+            network.link("br0:a-eth0").set_down()
+        kept.close()
+        assert use_up_to(manager, PLAIN, used)
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "nft add table bridge mine",
+            "sysctl -w net.ipv6.conf.default.disable_ipv6=0",
+            "sysctl -w net.ipv6.conf.all.disable_ipv6=0",
+        ],
+    )
+    def test_what_would_be_heard_is_looked_at_anyway(
+        self, switch: Switch, command: str
+    ) -> None:
+        """Rulesets, and whether the bridge speaks, are compared as links are."""
+        inside(switch, command)
+        assert switch.state() is SwitchState.CHANGED
+
+    def test_few_are_put_aside(self, manager: NetworkManager) -> None:
+        """However many bridges somebody got at, the process keeps a handful."""
+        for _ in range(12):
+            with manager.build(PLAIN) as network:
+                (used,) = network._fabric.switches.values()
+                with Path(used.file.path).open("rb"):
+                    pass
+            wait_for_ports(used)
+            manager._switches.inspect()
+        assert 0 < len(manager._switches._aside) <= 8
