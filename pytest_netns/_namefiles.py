@@ -3,15 +3,21 @@
 A name is a file that the namespace is mounted on, as ip-netns(8) has it. While it
 is there the namespace outlives its process, so each name carries that process's
 number, and whoever makes names removes those of processes that are gone.
+
+A process may have its number in another PID namespace, as in a container that
+shares the directory. So it also has a lock on each namespace that has a name, which
+the kernel takes away when the process and its watcher are gone.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import stat
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +39,9 @@ _NAME = re.compile(r"pytest-(\d+)-.+")
 
 #: Tells a directory that we made from one that was there: it goes with our last name.
 _MADE_BY_US = stat.S_ISVTX
+
+#: struct flock (fcntl_locking(2)): type, whence, start, length and process.
+_LOCK = "hhqqi4x"
 
 
 class NameFiles:
@@ -74,6 +83,7 @@ class NameFiles:
         chore = self._watcher.leave_chore(f"unname {path}")
         self._names[file.name] = path, chore
         try:
+            _lock(file.fd)
             os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o444))
             mount(file.path, str(path), "", MS_BIND)
         except OSError as error:
@@ -103,11 +113,13 @@ def sweep() -> None:
 
 
 def _is_held(path: Path, pid: int) -> bool:
-    """Tell whether process `pid` has a descriptor of the namespace of that name.
+    """Tell whether somebody has locked the namespace of that name, or `pid` has it.
 
-    A run has one as long as it is alive; a process that was given the number of
-    a dead one has not.
+    A run has a descriptor of it as long as it is alive; a process that was given the
+    number of a dead one has not.
     """
+    if _is_locked(path):
+        return True
     try:
         named = path.stat()
         descriptors = os.listdir(f"/proc/{pid}/fd")
@@ -121,6 +133,31 @@ def _is_held(path: Path, pid: int) -> bool:
             if (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino):
                 return True
     return False
+
+
+def _lock(fd: int) -> None:
+    """Lock a namespace as long as anybody has this descriptor, or a copy of it.
+
+    Not by flock(2): that lock is for changing what is in a namespace.
+    """
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _range(fcntl.F_RDLCK))
+
+
+def _is_locked(path: Path) -> bool:
+    """Tell whether a run has locked the namespace of a name."""
+    with contextlib.suppress(OSError):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            found = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _range(fcntl.F_WRLCK))
+        finally:
+            os.close(fd)
+        kind: int = struct.unpack(_LOCK, found)[0]
+        return kind != fcntl.F_UNLCK
+    return False
+
+
+def _range(kind: int) -> bytes:
+    return struct.pack(_LOCK, kind, os.SEEK_SET, 0, 0, 0)
 
 
 def _make_directory() -> None:

@@ -49,14 +49,14 @@ def end_processes(inodes: Collection[int], groups: Iterable[int] = ()) -> list[i
         signal_group(group, signal.SIGTERM)
     victims = processes_in(inodes)
     for pid in victims:
-        _signal(pid, signal.SIGTERM)
+        _signal(pid, signal.SIGTERM, inodes)
     await_end(victims, GRACE)
     deadline = time.monotonic() + 2.0
     while victims := processes_in(inodes):  # they may have had children meanwhile
         if time.monotonic() > deadline:
             return victims
         for pid in victims:
-            _signal(pid, signal.SIGKILL)
+            _signal(pid, signal.SIGKILL, inodes)
         await_end(victims, 0.2)
     return []
 
@@ -95,6 +95,21 @@ def signal_group(group: int, number: int) -> None:
         os.killpg(group, number)
 
 
-def _signal(pid: int, number: int) -> None:
+def _signal(pid: int, number: int, inodes: Collection[int]) -> None:
+    """Send a signal to a process if it is in one of these namespaces.
+
+    Its number alone could be that of somebody else by now.
+    """
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, number)
+        try:
+            fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        except OSError:  # a kernel before 5.3
+            os.kill(pid, number)
+            return
+        try:
+            if _is_in(pid, inodes):
+                signal.pidfd_send_signal(fd, number)
+        finally:
+            os.close(fd)

@@ -33,8 +33,8 @@ class Watcher:
         self._process: subprocess.Popen[bytes] | None = None
         #: inode -> descriptor of the namespaces that the watcher knows
         self._watched: dict[int, int] = {}
-        #: what to do when this process is gone, by number
-        self._chores: dict[int, str] = {}
+        #: what to do when this process is gone, by number, and with which descriptors
+        self._chores: dict[int, tuple[str, tuple[int, ...]]] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()  # any thread may be the first to enter
 
@@ -46,24 +46,34 @@ class Watcher:
             self._watched[inode] = fd
             self._tell(f"+{inode}", fd)
 
+    def watch_also(self, inode: int, fd: int) -> None:
+        """Do so with one more namespace; a watcher was told of another one before.
+
+        Starts none: the calling thread is one of a namespace, where none may be.
+        """
+        with self._lock:
+            self._watched[inode] = fd
+            self._tell_if_there(f"+{inode}", fd)
+
     def forget(self, inode: int) -> None:
         """Stop watching a namespace; the watcher lets go of it."""
         with self._lock:
             if self._watched.pop(inode, None) is not None:
                 self._tell_if_there(f"-{inode}")
 
-    def leave_chore(self, chore: str) -> int:
+    def leave_chore(self, chore: str, *descriptors: int) -> int:
         """Have something done if this process dies; return the chore's number.
 
         Told before the thing itself is done, it leaves no moment uncovered.
 
         Args:
             chore: One of those in ``_watcher_main``; the last one is done first.
+            descriptors: What it needs; open until it is dropped.
         """
         with self._lock:
             number = next(self._numbers)
-            self._chores[number] = chore
-            self._tell(f"!{number} {chore}")
+            self._chores[number] = chore, descriptors
+            self._tell(f"!{number} {chore}", *descriptors)
             return number
 
     def drop_chore(self, number: int) -> None:
@@ -82,12 +92,13 @@ class Watcher:
         connection = self._start()
         for inode, fd in self._watched.items():
             _send(connection, f"+{inode}", fd)
-        for number, chore in self._chores.items():
-            _send(connection, f"!{number} {chore}")
+        for number, (chore, needed) in self._chores.items():
+            _send(connection, f"!{number} {chore}", *needed)
 
-    def _tell_if_there(self, message: str) -> None:
+    def _tell_if_there(self, message: str, *descriptors: int) -> None:
         if self._connection is not None:
-            _send(self._connection, message)  # a dead one has let go of all
+            # a dead one has let go of all, and its successor is told all
+            _send(self._connection, message, *descriptors)
 
     def close(self) -> None:
         """End the watcher."""

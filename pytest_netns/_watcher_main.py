@@ -7,7 +7,8 @@ is one of
 * ``-INODE``: let go of it;
 * ``!NUMBER CHORE``: something to do once everything is killed, one of
   ``netlink PROTOCOL HEX`` (send these requests), ``unname PATH`` (unmount it and
-  remove it) and ``run PROGRAM ARGUMENT...`` (a program, with NUL between words);
+  remove it), ``run PROGRAM ARGUMENT...`` (a program, with NUL between words) and
+  ``remove NAME`` with a descriptor of the folder (a file that is in it);
 * ``~NUMBER``: the chore is done.
 """
 
@@ -43,32 +44,36 @@ def main(pid: int) -> None:
         ready = dict(poll.poll())
         if run in ready and connection.fileno() not in ready:
             break
-        message, descriptors, _, _ = socket.recv_fds(connection, 65536, 1)
+        message, descriptors, _, _ = socket.recv_fds(
+            connection, 65536, 1, socket.MSG_CMSG_CLOEXEC
+        )
         if not message:
             break
         follow(message.decode(), descriptors, held, chores)
     end_processes(set(held))
-    for _, chore in sorted(chores.items(), reverse=True):
+    for number, chore in sorted(chores.items(), reverse=True):
         with contextlib.suppress(OSError):  # each for itself
-            do(chore)
+            do(chore, held.get(-number, -1))
 
 
 def follow(
     message: str, descriptors: list[int], held: dict[int, int], chores: dict[int, str]
 ) -> None:
     """Hold a namespace, let go of it, or note down what is to be done."""
-    order, (number, _, chore) = message[0], message[1:].partition(" ")
-    if order == "+":
-        held[int(number)] = descriptors[0]
-    elif order == "!":
-        chores[int(number)] = chore
+    order, (word, _, chore) = message[0], message[1:].partition(" ")
+    # that of a chore is held as if it were of a namespace with a number that none has
+    number = -int(word) if order in "!~" else int(word)
+    if descriptors:
+        held[number] = descriptors[0]
+    elif order in "-~" and number in held:
+        os.close(held.pop(number))
+    if order == "!":
+        chores[-number] = chore
     elif order == "~":
-        chores.pop(int(number), None)
-    elif int(number) in held:
-        os.close(held.pop(int(number)))
+        chores.pop(-number, None)
 
 
-def do(chore: str) -> None:
+def do(chore: str, folder: int = -1) -> None:
     """Carry out one chore."""
     verb, what, rest = [*chore.split(" ", 2), ""][:3]
     if verb == "netlink":
@@ -77,6 +82,8 @@ def do(chore: str) -> None:
     elif verb == "run":
         words = chore.partition(" ")[2].split("\0")
         os.waitpid(os.posix_spawn(words[0], words, os.environ), 0)
+    elif verb == "remove":
+        os.unlink(chore.partition(" ")[2], dir_fd=folder)
     elif verb == "unname":
         import ctypes  # takes time that a watcher without this chore saves
 
@@ -91,20 +98,39 @@ def end_processes(inodes: set[int]) -> None:
     while inodes and (victims := list(find(inodes))) and time.monotonic() < deadline:
         for victim in victims:
             with contextlib.suppress(OSError):
-                os.kill(victim, signal.SIGKILL)
+                kill(victim, inodes)
         time.sleep(0.005)  # the kernel needs a moment to reap them
+
+
+def kill(victim: int, inodes: set[int]) -> None:
+    """Kill a process if it is inside: its number may be somebody else's by now."""
+    try:
+        fd = os.pidfd_open(victim)
+    except ProcessLookupError:
+        return
+    except OSError:  # a kernel before 5.3
+        os.kill(victim, signal.SIGKILL)
+        return
+    try:
+        if is_inside(victim, inodes):
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+    finally:
+        os.close(fd)
 
 
 def find(inodes: set[int]) -> list[int]:
     """List the processes that are in one of these network or UTS namespaces."""
-    found = []
-    for entry in os.listdir("/proc"):
-        for kind in ("net", "uts") if entry.isdecimal() else ():
-            with contextlib.suppress(OSError):
-                if os.stat(f"/proc/{entry}/ns/{kind}").st_ino in inodes:
-                    found.append(int(entry))
-                    break
-    return found
+    numbers = [int(entry) for entry in os.listdir("/proc") if entry.isdecimal()]
+    return [number for number in numbers if is_inside(number, inodes)]
+
+
+def is_inside(number: int, inodes: set[int]) -> bool:
+    """Tell whether a process is in one of these network or UTS namespaces."""
+    for kind in ("net", "uts"):
+        with contextlib.suppress(OSError):
+            if os.stat(f"/proc/{number}/ns/{kind}").st_ino in inodes:
+                return True
+    return False
 
 
 if __name__ == "__main__":

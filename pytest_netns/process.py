@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from ._nsfile import NamespaceFile
     from ._threads import Threads
 
+_CHUNK = 1 << 20
+#: How much of an output is kept at least, in bytes.
+_LONGEST = 1 << 26
+_LEFT_OUT = f"... only the last {_LONGEST} bytes are kept ...\n"
+
 
 class Process:
     """A background process of a namespace, and a context manager that ends it.
@@ -129,15 +134,32 @@ class Process:
 
     @property
     def output(self) -> str:
-        r"""All that it has written so far; bytes that are not UTF-8 as ``\\xff``."""
+        r"""All that it has written so far; bytes that are not UTF-8 as ``\\xff``.
+
+        Of more than 64 MiB it may be the last 64 MiB.
+        """
         with self._lock:
             if self._log >= 0:
-                if os.fstat(self._log).st_size < self._read_up_to:
-                    self._read_up_to = 0  # ``> /dev/stderr`` has emptied the file
-                while data := os.pread(self._log, 1 << 20, self._read_up_to):
-                    self._read_up_to += len(data)
-                    self._text += self._decoder.decode(data)
+                self._read(os.fstat(self._log).st_size)
             return self._text
+
+    def _read(self, size: int) -> None:
+        """Read what is new, as far as it was written by now."""
+        if size < self._read_up_to:
+            self._read_up_to = 0  # ``> /dev/stderr`` has emptied the file
+        if size - self._read_up_to > _LONGEST:
+            # it can be made as long as anybody likes, without being written
+            self._read_up_to = size - _LONGEST
+            self._decoder.reset()
+            self._text = _LEFT_OUT
+        while self._read_up_to < size:
+            wanted = min(_CHUNK, size - self._read_up_to)
+            if not (data := os.pread(self._log, wanted, self._read_up_to)):
+                break
+            self._read_up_to += len(data)
+            self._text += self._decoder.decode(data)
+        if len(self._text) > 2 * _LONGEST:
+            self._text = _LEFT_OUT + self._text[-_LONGEST:]
 
     def wait_for_output(self, regex: str, timeout: float = 5.0) -> re.Match[str]:
         """Wait until its output matches `regex`, and return the match.

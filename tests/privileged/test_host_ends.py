@@ -76,7 +76,17 @@ def test_ctrl_c(machine: Machine) -> None:
     machine.assert_untouched()
 
 
-@pytest.mark.parametrize("ending", ["os._exit(7)", "os.kill(os.getpid(), 15)"])
+def test_sigterm(machine: Machine) -> None:
+    """SIGTERM ends the run as Ctrl-C does."""
+    machine.write(EVERYTHING + READY_AND_WAITING)
+    run = machine.start()
+    machine.file("pids")
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(10) == 128 + signal.SIGTERM, run.output
+    machine.assert_untouched()
+
+
+@pytest.mark.parametrize("ending", ["os._exit(7)", "os.kill(os.getpid(), 9)"])
 def test_a_process_that_just_ends(machine: Machine, ending: str) -> None:
     """Nothing of Python runs any more, but the watcher does the rest."""
     machine.write(
@@ -88,7 +98,7 @@ def test_a_process_that_just_ends(machine: Machine, ending: str) -> None:
             {ending}
         """
     )
-    assert machine.run().returncode in {7, -signal.SIGTERM}
+    assert machine.run().returncode in {7, -signal.SIGKILL}
     machine.assert_untouched(within=5)
 
 

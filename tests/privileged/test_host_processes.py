@@ -268,6 +268,7 @@ def test_a_place_beside_the_namespaces(machine: Machine) -> None:
     )
 
 
+@pytest.mark.usefixtures("unconfined")
 @pytest.mark.parametrize("groups", ["1 0", "0 2147483647"])
 def test_ping_from_home(machine: Machine, groups: str) -> None:
     """It works whether or not the machine lets this process have echo sockets."""
@@ -309,6 +310,7 @@ def test_ping_from_home(machine: Machine, groups: str) -> None:
     )
 
 
+@pytest.mark.usefixtures("unconfined")
 def test_ping_without_any_right(machine: Machine) -> None:
     """What forbids it is said."""
     machine.namespace.sysctl["net.ipv4.ping_group_range"] = "1 0"

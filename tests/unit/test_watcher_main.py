@@ -82,6 +82,25 @@ def test_requests_are_sent_to_the_kernel() -> None:
     program.do("netlink 0 " + (header + bytes(24)).hex())
 
 
+def test_a_file_is_removed_from_a_folder_that_was_handed_over(tmp_path: Path) -> None:
+    """Wherever that is by then; its descriptor is closed when the chore is done."""
+    watching = Watching()
+    for name in ("left", "kept"):
+        (tmp_path / name).touch()
+    folders = [os.open(tmp_path, os.O_PATH) for _ in range(2)]
+    tmp_path = tmp_path.rename(tmp_path.with_name("moved"))
+
+    watching.hear("!1 remove left", folders[0])
+    watching.hear("!2 remove kept", folders[1])
+    watching.hear("~2")
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(folders[1])
+    for number, chore in watching.chores.items():
+        program.do(chore, watching.held[-number])
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    os.close(folders[0])
+
+
 def test_an_unknown_chore_is_none() -> None:
     """A watcher may be older than who speaks to it."""
     program.do("sing a song")
