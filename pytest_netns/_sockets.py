@@ -27,7 +27,9 @@ class Sockets(Inside):
         self, name: str, file: NamespaceFile, surroundings: Surroundings, home: Home
     ) -> None:
         super().__init__(name, file, surroundings, home)
-        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        # by descriptor, of which there are only so many; not in a WeakSet: it runs
+        # code when a socket goes, in which Ctrl-C or a test's timeout would get lost
+        self._sockets: dict[int, weakref.ref[socket.socket]] = {}
 
     def socket(
         self,
@@ -36,10 +38,10 @@ class Sockets(Inside):
         proto: int = 0,
     ) -> socket.socket:
         """Return a plain socket of this namespace, for any thread and any loop."""
-        self.prepare_for_processes()  # accept() gives out more of them
+        self.prepare_for_sockets()  # accept() gives out more of them
         with self._file.entered():
             made = socket.socket(family, type, proto)
-        self._sockets.add(made)
+        self._sockets[made.fileno()] = weakref.ref(made)
         return made
 
     async def open_connection(

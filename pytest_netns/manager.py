@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import threading
 from typing import TYPE_CHECKING, TypeVar
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ._fabric import Fabric, FreshIndex
 from ._namefiles import NameFiles
 from ._nsfile import home
+from ._openings import Openings
 from ._ovs_pool import OVSPool
 from ._plan import plan
 from ._queue import Stamps
@@ -21,6 +23,7 @@ from .network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from ._layout import Layout
@@ -54,11 +57,12 @@ class NetworkManager:
         self._artifacts = artifacts
         self._records = records
         home()  # as seen from the thread that makes the manager
-        self._switches = Switches()
+        self._openings = Openings()
+        self._switches = Switches(self._openings)
         self._fresh = FreshIndex()
         self._watcher = Watcher()
         self._stamps = Stamps()
-        self._ovs = OVSPool(self._watcher, artifacts)
+        self._ovs = OVSPool(self._watcher, artifacts, self._openings)
         self._networks: list[Network] = []
         #: Called with each network that was built.
         self.when_built: list[Callable[[Network], None]] = []
@@ -88,20 +92,21 @@ class NetworkManager:
         def register() -> Network:
             network = Network(topology, fabric, self)
             network.keeps_captures = self._artifacts is not None
-            network.when_closed.append(lambda: self._networks.remove(network))
             self._networks.append(network)
             for callback in self.when_built:
                 callback(network)
             return network
 
-        network = self._build(fabric, topology.steps, register, Network.close)
-        if self._records:
-            try:
+        network = None
+        try:
+            network = self._build(fabric, topology.steps, register, Network.close)
+            if self._records:
                 network.record()
-            except BaseException:
+            return network
+        except BaseException:  # Ctrl-C may also come when it is about to return
+            if network is not None:
                 network.close()
-                raise
-        return network
+            raise
 
     def extend(
         self,
@@ -136,14 +141,24 @@ class NetworkManager:
 
     def dismantle(self, network: Network) -> None:
         """Take a network down, whatever interrupts the caller."""
+        has_begun = False
 
         def take_down() -> None:
+            nonlocal has_begun
+            has_begun = True
             try:
                 network.take_down()
             finally:
                 self._switches.inspect()
+                with contextlib.suppress(ValueError):  # closed by two at once
+                    self._networks.remove(network)
 
-        self._undisturbed(take_down)
+        try:
+            self._undisturbed(take_down)
+        except BaseException:
+            if not has_begun:  # Ctrl-C came just before it was put off
+                self._undisturbed(take_down)
+            raise
 
     def watch(self, file: NamespaceFile) -> None:
         """See to it that processes inside end if this process is killed."""
@@ -152,6 +167,10 @@ class NetworkManager:
     def forget(self, inode: int) -> None:
         """Stop watching a namespace that was closed."""
         self._watcher.forget(inode)
+
+    def looking_around(self) -> AbstractContextManager[None]:
+        """Look into all namespaces in the block; who opens one then is us."""
+        return self._openings.disregarded()
 
     def take_failures(self) -> list[BaseException]:
         """Return what went wrong in the background of any network, each once."""
@@ -179,19 +198,22 @@ class NetworkManager:
     def _let_go(self) -> None:
         self._switches.close()
         self._ovs.close()
+        self._openings.close()
 
     def _undisturbed(
         self, work: Callable[[], T], undo: Callable[[T], None] = lambda _: None
     ) -> T:
         """Do work to its end; undo it if its caller was interrupted meanwhile."""
-        with deferred_signals() as deferred, self._one_at_a_time:
-            value = work()
+        values: list[T] = []
         try:
+            with deferred_signals() as deferred, self._one_at_a_time:
+                values.append(work())
             deferred.deliver()
+            return values[0]
         except BaseException:
-            undo(value)
+            for value in values:
+                undo(value)
             raise
-        return value
 
     def __enter__(self) -> NetworkManager:
         return self

@@ -159,11 +159,6 @@ class NetworkNamespace(Captures, Commands, Packets, Sockets, Views):
         """The descriptor that holds it."""
         return self._file.fd
 
-    @property
-    def watched_inode(self) -> int:
-        """The inode that the watcher knows."""
-        return self._file.inode
-
     def update_files(self) -> None:
         """Write its ``/etc/hosts`` and the like anew."""
         self._surroundings.rewrite()
@@ -185,7 +180,8 @@ class NetworkNamespace(Captures, Commands, Packets, Sockets, Views):
 
     def open_sockets(self) -> list[socket.socket]:
         """List the sockets that `socket` gave out and that somebody has."""
-        return list(self._sockets)
+        known = list(self._sockets.values())
+        return [one for reference in known if (one := reference()) is not None]
 
     def end_sending(self) -> None:
         """Begin to close what it sends packets through, without waiting for it."""
@@ -224,16 +220,15 @@ class HostNamespace(NetworkNamespace):
                 fd = os.dup(self._surroundings.uts_fd)
                 self._started_here = NamespaceFile(fd, self.name)
                 self._home.expect_processes(self._started_here)
-                self.visited = True
+                self.visited = self._is_watched = True
         deferred.deliver()
+
+    def prepare_for_sockets(self) -> None:
+        """See to it, once, that what is started here ends with the test."""
+        self.prepare_for_processes()
 
     def allow_ping(self) -> None:
         """Leave it to the machine who may send echoes."""
-
-    @property
-    def watched_inode(self) -> int:
-        """The inode that the watcher knows."""
-        return self._started_here.inode
 
     @property
     def sysctl(self) -> Mapping[str, str]:  # type: ignore[override]  # to read only

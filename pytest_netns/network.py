@@ -22,6 +22,7 @@ from .records import split_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from ._addresses import Address
@@ -55,6 +56,9 @@ class Workshop(Protocol):
     def forget(self, inode: int) -> None:
         """Undo `watch`."""
 
+    def looking_around(self) -> AbstractContextManager[None]:
+        """Say that it is us who opens namespaces in the block."""
+
 
 class Network(Watched):
     """What a topology has become; made by a `NetworkManager`.
@@ -72,7 +76,7 @@ class Network(Watched):
         self._switches: dict[str, OpenVSwitch] = {}
         self._reported: set[int] = set()
         self._lock = threading.Lock()
-        #: Called once the network is closed.
+        #: Called when the network is closed; a second time does no harm.
         self.when_closed: list[Callable[[], None]] = []
         #: Whether failures in the background are raised when it is closed.
         self.raises_failures = True
@@ -184,15 +188,14 @@ class Network(Watched):
         Raises:
             TeardownError: Something could not be taken down.
         """
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
+        if self._closed and not self.when_closed:
+            return
         try:
             self._workshop.dismantle(self)
         finally:
             for callback in self.when_closed:
                 callback()
+            self.when_closed.clear()
             self._bring_caller_home()
 
     def _bring_caller_home(self) -> None:
@@ -237,10 +240,13 @@ class Network(Watched):
             return str(error)
 
     def take_down(self) -> None:
-        """Carry out `close`; for the manager."""
+        """Carry out `close`, once; for the manager, who puts Ctrl-C off."""
+        if self._closed:
+            return
+        self._closed = True
         live = list(self._live.values())
         visited = [namespace for namespace in live if namespace.visited]
-        watched = [namespace.watched_inode for namespace in visited]
+        watched = [inode for namespace in visited for inode in namespace.inodes()]
         leftovers: list[str] = []
         # a thread that ends may let go of the last reference to one
         sockets = [one for namespace in live for one in namespace.open_sockets()]
@@ -252,7 +258,8 @@ class Network(Watched):
                 leftovers += end_processes_of(visited)
                 keep = {file.fd for file in self._fabric.files.values()}
                 keep |= self._descriptors
-                leftovers += end_threads_of(visited, keep)
+                looking = self._workshop.looking_around
+                leftovers += end_threads_of(visited, keep, looking)
         finally:
             for one in sockets:
                 one.close()
@@ -269,10 +276,9 @@ class Network(Watched):
     def _come_alive(self, name: str) -> NetworkNamespace:
         """Make the live object for a namespace, when somebody first asks for it."""
         layout = self._topology.layout
-        machines = layout.machines
-        if name not in machines:
+        if name not in layout.machines:
             raise UnknownName.among(
-                name, machines, what="namespace", where="the network"
+                name, layout.machines, what="namespace", where="the network"
             )
         if self._closed:
             raise ClosedError(f"namespace {name!r} is closed, with all of its network")
@@ -281,7 +287,9 @@ class Network(Watched):
             return HostNamespace(name, file, HostSurroundings(file), self)
         texts = functools.partial(self._files_of, name)
         hostname = layout.namespaces[name].hostname or name
-        return NetworkNamespace(name, file, Surroundings(file, hostname, texts), self)
+        surroundings = Surroundings(file, hostname, texts)
+        surroundings.when_made = self._fabric.watch_also
+        return NetworkNamespace(name, file, surroundings, self)
 
     def _files_of(self, name: str) -> dict[str, str]:
         layout = self._topology.layout
