@@ -16,6 +16,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Show the figures that the tests of reliability have reached."""
+    if not config.getoption("soak"):
+        return
+    terminalreporter.section("figures")
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "figure":
+                terminalreporter.write_line(f"{report.nodeid}: {value}")
+
+
 @pytest.fixture(scope="session")
 def soaks(request: pytest.FixtureRequest) -> bool:
     """Whether tests of reliability run at full length; otherwise a sample will do."""

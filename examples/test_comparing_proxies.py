@@ -47,6 +47,7 @@ listen proxy
 NGINX = """
 load_module /usr/lib/nginx/modules/ngx_stream_module.so;
 daemon off;
+master_process off;
 pid nginx.pid;
 error_log stderr warn;
 events { worker_connections 4096; }

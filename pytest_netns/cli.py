@@ -157,14 +157,16 @@ class _Version(argparse.Action):
 
 def _up(options: argparse.Namespace) -> int:
     from ._foreground import Ended, ended_by_signals, wait_for_end
+    from .manager import build
     from .topology import Topology
 
     topology = Topology.from_file(options.file)
+    _become_able("up")
     names = not options.no_names and (topology.names or _can_name())
     topology = Topology(*topology.records, names=names)
     with (
         ended_by_signals(),
-        _lab(topology, "up") as network,
+        build(topology) as network,
         contextlib.suppress(Ended),  # after it the network is taken down
     ):
         _write(f"{topology.diagram()}\n\n{_entrances(network)}\n")
@@ -227,6 +229,7 @@ def _machine(options: argparse.Namespace, command: str) -> Iterator[NetworkNames
     """Build a network, and give the machine that was asked for."""
     from ._foreground import ended_by_signals
     from .errors import UnknownName
+    from .manager import build
     from .topology import Topology
 
     topology = Topology.from_file(options.file)
@@ -235,21 +238,33 @@ def _machine(options: argparse.Namespace, command: str) -> Iterator[NetworkNames
         raise UnknownName.among(
             options.namespace, machines, what="namespace", where=options.file
         )
-    with ended_by_signals(), _lab(topology, command) as network:
+    _become_able(command)
+    with ended_by_signals(), build(topology) as network:
         yield network[options.namespace]
 
 
-def _lab(topology: Topology, command: str) -> Network:
-    """Build a network, if this process may."""
-    from .manager import build
-    from .privileges import check_privileges
+def _become_able(command: str) -> None:
+    """See to it that this process may build networks, as root or in a user namespace.
 
-    check_privileges(program=f"pytest-netns {command} FILE")
-    return build(topology)
+    Raises:
+        PrivilegeError: It may not.
+    """
+    from .privileges import check_privileges
+    from .rootless import go_rootless
+
+    obstacle = go_rootless("auto").obstacle
+    check_privileges(
+        program=f"pytest-netns {command} FILE",
+        rootless=f"which does not work here: {obstacle}" if obstacle else None,
+    )
 
 
 def _can_name() -> bool:
-    """Tell whether names can be made; not in a user namespace, whose /run is root's."""
+    """Tell whether others would see names; not those made in a user namespace."""
+    from .privileges import is_in_user_namespace
+
+    if is_in_user_namespace():
+        return False
     parent = os.path.dirname(_NAMES)
     return os.access(_NAMES if os.path.isdir(_NAMES) else parent, os.W_OK)
 

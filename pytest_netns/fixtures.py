@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 def netns_manager(request: pytest.FixtureRequest) -> Iterator[NetworkManager]:
     """Build networks of any scope: ``netns_manager.build(topology)`` in a with."""
     from .errors import UnsupportedError
+    from .termination import listen
 
     session = request.config.stash[SESSION]
     try:
         manager = session.start()
     except UnsupportedError as error:
         session.give_up(error)
+    listen(request.config)
     yield manager
     session.stop()
 
@@ -46,11 +48,15 @@ def netns(
     """Give the test's live network: what its marker declares, or an empty one."""
     from .errors import TeardownError, UnsupportedError
 
+    session = request.config.stash[SESSION]
+    session.builds_for_test = True
     try:
         check_required(required_programs(request.node))
         network = netns_manager.build(netns_topology)
     except UnsupportedError as error:
-        request.config.stash[SESSION].give_up(error)
+        session.give_up(error)
+    finally:
+        session.builds_for_test = False
     network.raises_failures = False  # the plugin raises them while the test runs
     leftovers = ""
     try:

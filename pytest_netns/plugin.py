@@ -6,12 +6,20 @@ this file, `markers`, `session` and `fixtures`, and nothing else.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ._bench_options import add_options
 from ._bench_session import HAND_OVER, BenchSession
+from ._rootless_options import (
+    add_rootless_option,
+    enter_if_wanted,
+    header_of,
+    hint_for,
+    tell_worker,
+)
+from ._sudo import give_caches_back
 from .benchmarking import netns_agents, netns_bench, netns_iperf3
 from .fixtures import netns, netns_manager, netns_topology
 from .markers import DESCRIPTION, MARKER, errors_at_collection, refuse
@@ -65,15 +73,38 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "failed tests, of all, or of none, in the directory of --netns-artifacts",
     )
     parser.addini("netns_capture", "the same as --netns-capture", default="none")
+    add_rootless_option(group, parser)
     add_options(group, parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Enter a user namespace, if need be, before any conftest starts a thread."""
+    enter_if_wanted(early_config)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker and the session, and who collects its benchmarks."""
+    enter_if_wanted(config)  # a conftest has loaded this: nobody was asked before
+    give_caches_back(config)
     config.addinivalue_line("markers", DESCRIPTION)
     config.stash[SESSION] = NetnsSession.from_config(config)
     if not hasattr(config, "workerinput"):  # of xdist: its controller collects
         config.pluginmanager.register(BenchSession.from_config(config))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of xdist what its controller has come to, and listen to it."""
+    from .termination import await_networks
+
+    tell_worker(node.config, node.workerinput)
+    await_networks(node)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say what is different in a user namespace."""
+    return header_of(config)
 
 
 def pytest_collection_modifyitems(
@@ -91,7 +122,7 @@ def pytest_collection_modifyitems(
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Begin to note what belongs to this test."""
-    item.config.stash[SESSION].begin_test()
+    item.config.stash[SESSION].begin_test(item.nodeid)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -116,17 +147,26 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show the network and the output of its processes with a failed test.
 
-    Packets are kept once it is known whether it has failed: it may be expected to.
+    A test that came upon what this machine lacks is skipped, unless skips are not
+    allowed. Packets are kept once it is known whether it has failed: it may be
+    expected to.
     """
     session = item.config.stash[SESSION]
+    if call.excinfo is not None and call.when != "teardown":
+        call.excinfo = session.without_unsupported(call.excinfo)
     has_failed = call.excinfo is not None and not call.excinfo.errisinstance(
         pytest.skip.Exception
     )
     if call.excinfo is not None and not item.config.getoption("fulltrace"):
         call.excinfo = without_package_frames(call.excinfo)
-    for title, text in session.sections() if has_failed else []:
-        item.add_report_section(call.when, f"netns {title}", text)
+    sections = session.sections() if has_failed else []
+    if has_failed and (hint := hint_for(item, call.excinfo and call.excinfo.value)):
+        sections.append(("rootless", hint))
     report = yield
+    # to the report, not to the item: that one may be run again, and keeps them
+    report.sections += [
+        (f"Captured netns {title} {call.when}", text) for title, text in sections
+    ]
     is_wanted = session.capture == "all" and call.when == "teardown"
     if (report.failed or is_wanted) and (kept := session.keep_packets(item.nodeid)):
         report.sections.append((f"Captured netns packets {call.when}", kept))

@@ -5,45 +5,91 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .errors import PrivilegeError
-
 # include/uapi/linux/capability.h
 _CAP_NET_ADMIN = 12
 _CAP_SYS_ADMIN = 21
 NEEDED_CAPABILITIES = {_CAP_NET_ADMIN: "CAP_NET_ADMIN", _CAP_SYS_ADMIN: "CAP_SYS_ADMIN"}
 
 
-def check_privileges(*, program: str = "python -m pytest") -> None:
+def check_privileges(
+    *, program: str = "python -m pytest", rootless: str | None = None
+) -> None:
     """Check that this process may create network namespaces.
 
     Args:
         program: What the message tells people to run.
+        rootless: What it says of user namespaces, if the caller knows.
 
     Raises:
         PrivilegeError: It may not; the message says what is missing and the
             ways to get it.
+        MissingFeature: There is no /proc to tell, and to build networks by.
     """
     missing = missing_capabilities()
+    if obstacle := proc_obstacle():
+        from .errors import MissingFeature
+
+        raise MissingFeature(obstacle)
     if missing:
-        raise PrivilegeError(explain(missing, program=program))
+        from .errors import (
+            PrivilegeError,
+        )  # whose tree is long: those who may never see it
+
+        raise PrivilegeError(explain(missing, program=program, rootless=rootless))
+
+
+def proc_obstacle() -> str | None:
+    """Return what is wrong with /proc, or None."""
+    if os.path.exists("/proc/thread-self/ns/net"):
+        return None
+    if not os.path.exists("/proc/self"):
+        return (
+            "/proc is not mounted, and networks are built, entered and left by it; "
+            "as root: mount -t proc proc /proc"
+        )
+    return (
+        "the kernel has no network namespaces: /proc/thread-self/ns/net is not there; "
+        "a kernel with CONFIG_NET_NS has them"
+    )
 
 
 def missing_capabilities() -> list[str]:
     """List the capabilities that are needed and not effective (capabilities(7))."""
-    effective = _effective_capabilities()
     return [
-        name for bit, name in NEEDED_CAPABILITIES.items() if not effective >> bit & 1
+        name for bit, name in NEEDED_CAPABILITIES.items() if not has_capability(bit)
     ]
 
 
-def _effective_capabilities() -> int:
-    for line in Path("/proc/thread-self/status").read_text().splitlines():
-        if line.startswith("CapEff:"):
-            return int(line.split()[1], 16)
-    return 0
+def has_capability(number: int) -> bool:
+    """Tell whether the calling thread has a capability in effect."""
+    return bool(int(_status("CapEff") or "0", 16) >> number & 1)
 
 
-def explain(missing: list[str], *, program: str = "python -m pytest") -> str:
+def is_filtered() -> bool:
+    """Tell whether seccomp filters what this process may ask of the kernel."""
+    return (
+        _status("Seccomp") == "2"
+    )  # SECCOMP_MODE_FILTER, include/uapi/linux/seccomp.h
+
+
+def _status(field: str) -> str:
+    """Return what proc_pid_status(5) says of the calling thread; "" for nothing."""
+    try:
+        lines = Path("/proc/thread-self/status").read_text().splitlines()
+    except OSError:  # there is no /proc
+        return ""
+    for line in lines:
+        if line.startswith(f"{field}:"):
+            return line.split()[1]
+    return ""
+
+
+def explain(
+    missing: list[str],
+    *,
+    program: str = "python -m pytest",
+    rootless: str | None = None,
+) -> str:
     """Say what is missing, and how to get it."""
     who = (
         "root in a restricted container"
@@ -57,12 +103,13 @@ def explain(missing: list[str], *, program: str = "python -m pytest") -> str:
     )
     if os.geteuid() == 0:
         text += "\n    (in Docker: --privileged, or --cap-add of both)"
-    obstacle = user_namespace_obstacle()
-    if obstacle:
-        return f"{text}\n  or rootless, which does not work here: {obstacle}"
-    return text + (
-        f"\n  or rootless, in a user namespace:\n    unshare -Urnm {program}"
-    )
+    return f"{text}\n  or rootless, {rootless or _rootless(program)}"
+
+
+def _rootless(program: str) -> str:
+    if obstacle := user_namespace_obstacle():
+        return f"which does not work here: {obstacle}"
+    return f"in a user namespace:\n    unshare -Urnm {program}"
 
 
 def is_in_user_namespace() -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+
+from ._rootless_options import outlook
 
 if TYPE_CHECKING:
     from .errors import UnsupportedError
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
 
 #: Of which tests packets are kept that nobody asked for.
 CAPTURE = ("failed", "all", "none")
+#: How many characters of an output a report shows.
+_LONGEST = 200_000
+#: Why something is a failure that would be a skip elsewhere.
+_REQUIRED = "(a failure because of --netns-require)"
 #: Where a pytest configuration has its session.
 SESSION = pytest.StashKey["NetnsSession"]()
 
@@ -27,6 +34,7 @@ class NetnsSession:
         names: Whether namespaces get names under ``/run/netns``.
         artifacts: The directory where logs and packets are kept; None keeps none.
         capture: Of which tests all packets are kept: "failed", "all" or "none".
+        outlook: What a message on missing privileges says of user namespaces.
     """
 
     def __init__(
@@ -36,14 +44,21 @@ class NetnsSession:
         names: bool = False,
         artifacts: str | None = None,
         capture: str = "none",
+        outlook: str | None = None,
     ) -> None:
         self.require = require
         self.names = names
         self.artifacts = artifacts
         self.capture = capture
+        self._outlook = outlook
         #: The networks that the current test has had, and when it began.
         self._networks: list[Network] = []
         self._began = 0
+        #: How often each test was begun: plugins run tests again.
+        self._attempts: dict[str, int] = {}
+        #: Whether what is built now is the test's own, and what of that there was.
+        self.builds_for_test = False
+        self._own: list[Network] = []
         self.manager: NetworkManager | None = None
 
     @classmethod
@@ -59,6 +74,7 @@ class NetnsSession:
             names=_is_set(config, "netns_names"),
             artifacts=artifacts,
             capture=_capture(config, artifacts),
+            outlook=outlook(config),
         )
 
     def start(self) -> NetworkManager:
@@ -70,7 +86,7 @@ class NetnsSession:
         from .manager import NetworkManager
         from .privileges import check_privileges
 
-        check_privileges()
+        check_privileges(rootless=self._outlook)
         self.manager = NetworkManager(
             names=self.names,
             artifacts=self.artifacts,
@@ -88,10 +104,31 @@ class NetnsSession:
     def give_up(self, error: UnsupportedError) -> NoReturn:
         """Skip the test, or fail it where skips are not allowed."""
         if self.require:
-            pytest.fail(
-                f"{error}\n(a failure because of --netns-require)", pytrace=False
-            )
+            pytest.fail(f"{error}\n{_REQUIRED}", pytrace=False)
         pytest.skip(str(error))
+
+    def without_unsupported(
+        self, excinfo: pytest.ExceptionInfo[BaseException]
+    ) -> pytest.ExceptionInfo[BaseException]:
+        """Return a skip for what a machine lacks, wherever a test came upon it.
+
+        A command of the test's own that does not exist is no such thing: it may be a
+        typing error, and who means it says so with ``requires=``.
+        """
+        from .errors import MissingProgram, UnsupportedError
+
+        error = excinfo.value
+        if not isinstance(error, UnsupportedError) or isinstance(error, MissingProgram):
+            return excinfo
+        outcome: BaseException = (
+            pytest.fail.Exception(f"{error}\n{_REQUIRED}")
+            if self.require
+            else pytest.skip.Exception(str(error))
+        )
+        outcome.__suppress_context__ = True
+        return pytest.ExceptionInfo.from_exception(
+            outcome.with_traceback(error.__traceback__)
+        )
 
     def take_failures(self) -> list[BaseException]:
         """Return what went wrong in the background since the last time."""
@@ -102,8 +139,10 @@ class NetnsSession:
         networks = self.manager.networks if self.manager else []
         return [section for network in networks for section in _sections(network)]
 
-    def begin_test(self) -> None:
+    def begin_test(self, test: str) -> None:
         """Forget the networks of the test before, and its captures."""
+        self._attempts[test] = self._attempts.get(test, 0) + 1
+        self._close_own()
         self._networks = self.manager.networks if self.manager else []
         for network in self._networks:
             network.forget_captures()
@@ -111,8 +150,18 @@ class NetnsSession:
 
     def _note(self, network: Network) -> None:
         """Keep a network in mind: it may be closed when its packets are wanted."""
+        if self.builds_for_test:
+            self._own.append(network)
         if self.artifacts is not None:
             self._networks.append(network)
+
+    def _close_own(self) -> None:
+        """Close what a timeout has torn out of the fixture's hands: seldom anything."""
+        self.builds_for_test = False
+        own, self._own = self._own, []
+        for network in own:
+            with contextlib.suppress(Exception):  # the test before has failed already
+                network.close()
 
     def keep_packets(self, test: str) -> str:
         """Write the packets of the current test; return what was written, in lines."""
@@ -120,7 +169,7 @@ class NetnsSession:
             return ""
         from ._artifacts import directory_for, save_packets
 
-        directory = directory_for(self.artifacts, test)
+        directory = directory_for(self.artifacts, test, self._attempts.get(test, 1))
         return "\n".join(save_packets(self._networks, directory, self._began))
 
     def main_thread_is_home(self) -> bool:
@@ -195,8 +244,12 @@ def raise_failure(failure: BaseException) -> NoReturn:
 def _sections(network: Network) -> list[tuple[str, str]]:
     if network.closed or not len(network):
         return []
+    from ._outputs import last_of
+
     sections = [("network", network.topology.diagram())]
     sections.append(("Open vSwitch", network.show_switches()))
+    lacks = dict.fromkeys(lack for namespace in network for lack in namespace.lacks)
+    sections.append(("what processes lack on this machine", "\n".join(lacks)))
     for process in network.processes:
         code = process.poll()
         state = "running" if code is None else f"ended with {code}"
@@ -204,4 +257,4 @@ def _sections(network: Network) -> list[tuple[str, str]]:
             f"output of {process.name!r} in namespace {process.namespace!r} ({state})"
         )
         sections.append((title, process.output))
-    return [(title, text) for title, text in sections if text]
+    return [(title, last_of(text, _LONGEST)) for title, text in sections if text]

@@ -72,6 +72,7 @@ lint() {
     ruff format --check
     codespell
     validate-pyproject pyproject.toml
+    check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
     # shellcheck disable=SC2046  # one word a script
     shellcheck --external-sources $(grep -lrE '^#(!/bin/| shellcheck shell=)' .ci scripts)
 }

@@ -16,6 +16,7 @@ import pytest
 
 from pytest_netns.estimates import Estimate, Interval, Unit
 from pytest_netns.measurement import Measurement, Metric, Series
+from pytest_netns.privileges import is_in_user_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -37,6 +38,13 @@ def pytest_configure() -> None:
 def privileged(request: pytest.FixtureRequest) -> None:
     """Skip where networks cannot be built, or fail under --netns-require."""
     request.getfixturevalue("netns_manager")
+
+
+@pytest.fixture
+def unconfined() -> None:
+    """Skip in a user namespace: the kernel forbids its root what a test needs."""
+    if is_in_user_namespace():
+        pytest.skip("the kernel does not let root of a user namespace do this")
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,17 @@ if TYPE_CHECKING:
 
 #: Warnings are errors, and neither other plugins nor earlier runs have a say.
 STRICT = ("-W", "error", "--strict-markers", "-p", "no:cacheprovider")
-PLAIN = (*STRICT, "-p", "no:asyncio", "-p", "no:hypothesispytest")
+#: Other plugins; `-p NAME` in a run brings one back.
+OTHERS = (
+    "anyio",
+    "asyncio",
+    "hypothesispytest",
+    "pytest_cov",
+    "randomly",
+    "rerunfailures",
+    "timeout",
+)
+PLAIN = (*STRICT, *(f"-pno:{name}" for name in OTHERS))
 
 #: How long anything may take at most, in seconds; nothing should come near.
 DEADLINE = 30.0
@@ -64,8 +74,9 @@ def plugin_args(request: pytest.FixtureRequest) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def unprivileged() -> list[str]:
+def unprivileged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Give a prefix of commands, behind which networks cannot be built."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--netns-rootless=never")
     if missing_capabilities():
         return []
     return ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
@@ -85,6 +96,8 @@ class Inner:
         # every process of the run inherits it, whatever becomes of its parents
         self._mark = f"pytest-netns-{uuid.uuid4().hex}"
         monkeypatch.setenv("NETNS_TEST_RUN", self._mark)
+        for name in ("", "_COUNT"):  # the runs are no part of the one around them
+            monkeypatch.delenv(f"PYTEST_XDIST_WORKER{name}", raising=False)
         pytester.makepyfile(leftovers=LEFTOVERS.read_text(encoding="utf-8"))
         self._started: list[subprocess.Popen[str]] = []
 

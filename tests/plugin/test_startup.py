@@ -48,10 +48,13 @@ def test_layers_are_left_out(inner: Inner) -> None:
             assert loaded == {
                 "_bench_options",
                 "_bench_session",
+            "_rootless_options",
+            "_sudo",
                 "benchmarking",
                 "fixtures",
                 "markers",
                 "plugin",
+            "privileges",
                 "session",
                 "tracebacks",
             }

@@ -48,6 +48,8 @@ OUTSIDE = Topology(
 PYTEST = (
     *(sys.executable, "-m", "pytest", "-W", "error", "--strict-markers"),
     *("-p", "no:cacheprovider", "-p", "no:asyncio", "-p", "no:hypothesispytest"),
+    *("-p", "no:anyio", "-p", "no:pytest_cov", "-p", "no:randomly"),
+    *("-p", "no:rerunfailures", "-p", "no:timeout"),
     *("--netns-require", "--tb=short"),
 )
 

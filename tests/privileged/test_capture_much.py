@@ -99,6 +99,7 @@ def seen_twice(capture: PacketCapture) -> list[int]:
     return [tap._seam.count if tap._seam else 0 for tap in capture._taps]
 
 
+@pytest.mark.usefixtures("unconfined")
 @pytest.mark.usefixtures("twice")
 def test_from_the_queue_to_the_ring(
     netns: Network, flood: Callable[[int], None]
@@ -121,6 +122,7 @@ def test_from_the_queue_to_the_ring(
     )
 
 
+@pytest.mark.usefixtures("unconfined")
 @pytest.mark.usefixtures("twice")
 def test_equal_packets(netns: Network) -> None:
     """Packets that differ in nothing but their time count one by one."""
@@ -143,6 +145,7 @@ def test_equal_packets(netns: Network) -> None:
     assert all(seen_twice(capture))
 
 
+@pytest.mark.usefixtures("unconfined")
 def test_an_end_at_any_moment(
     netns: Network, flood: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +163,7 @@ def test_an_end_at_any_moment(
     assert set(seen) == {True, False}
 
 
+@pytest.mark.usefixtures("unconfined")
 def test_large_packets(netns: Network) -> None:
     """What a fast connection sends is there once: as much as the interface counts.
 
@@ -204,6 +208,7 @@ def test_without_a_long_queue(
     assert numbers(list(capture.frames)) == list(range(6000))
 
 
+@pytest.mark.usefixtures("unconfined")
 def test_without_a_ring(
     netns: Network, flood: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

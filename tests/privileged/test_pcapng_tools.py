@@ -209,6 +209,7 @@ def test_capinfos_shows_the_places(wireshark: Wireshark) -> None:
         assert [value for other, value in said if other == name] == values
 
 
+@pytest.mark.usefixtures("unconfined")  # tcpdump becomes another user
 @pytest.mark.parametrize(
     ("interfaces", "message"),
     [

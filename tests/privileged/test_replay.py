@@ -114,7 +114,10 @@ class Ear:
         self._socket = namespace.socket(
             socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5)
         )
-        self._socket.setsockopt(socket.SOL_SOCKET, 33, 1 << 26)  # SO_RCVBUFFORCE
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, 33, 1 << 26)  # SO_RCVBUFFORCE
+        except PermissionError:  # root of a user namespace
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 26)
         self._socket.setsockopt(socket.SOL_SOCKET, 35, 1)  # SO_TIMESTAMPNS
         self._socket.settimeout(10)
         self.times: list[float] = []

@@ -81,6 +81,7 @@ def test_a_disk_that_is_full_is_left_as_it_was(
     """)
 
 
+@pytest.mark.usefixtures("unconfined")
 def test_a_disk_that_is_read_only_is_told_of(on_small_disk: OnSmallDisk) -> None:
     """By the name of the file that was asked for."""
     on_small_disk.run("""
@@ -95,6 +96,7 @@ def test_a_disk_that_is_read_only_is_told_of(on_small_disk: OnSmallDisk) -> None
     """)
 
 
+@pytest.mark.usefixtures("unconfined")
 @pytest.mark.parametrize("packets", [1, 10_000])
 def test_a_device_stays_a_device(packets: int, on_small_disk: OnSmallDisk) -> None:
     """It takes what it takes, however little."""
