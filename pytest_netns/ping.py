@@ -147,9 +147,12 @@ class _Pinger:
         """Collect answers until all echoes up to `last` have one, or the deadline."""
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
-        while not self._answered(last):
+        is_last = False
+        while not self._answered(last) and not is_last:
             remaining = deadline - time.perf_counter()
-            if remaining <= 0 or not poll.poll(remaining * 1000):
+            # what is there counts, however late it is looked at
+            is_last = remaining <= 0
+            if not poll.poll(max(remaining, 0) * 1000):
                 return
             self._read_errors()
             self._read_replies()

@@ -34,6 +34,23 @@ def pytest_configure() -> None:
             signal.signal(number, handler)
 
 
+#: Files whose tests send as fast as they can. A processor has one queue for what its
+#: veth devices receive (net.core.netdev_max_backlog), whatever their namespace is: when
+#: it is full, the packets of everybody else are dropped as well.
+_FLOODS = {
+    *("test_bench", "test_capture_much", "test_capture_odd", "test_replay"),
+    *("test_iperf3", "test_iperf3_failures", "test_iperf3_many", "test_iperf3_paths"),
+    *("test_loads", "test_loads_connections", "test_sending_odd"),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests beside which nothing may run."""
+    for item in items:
+        if item.path.stem in _FLOODS:
+            item.add_marker("alone")
+
+
 @pytest.fixture
 def privileged(request: pytest.FixtureRequest) -> None:
     """Skip where networks cannot be built, or fail under --netns-require."""
