@@ -261,7 +261,7 @@ _KINDS = {
 }
 #: Each deed once, the kinds mixed.
 EVERY = sorted(
-    (Deed(kind, what, 0) for kind, whats in _KINDS.items() for what in whats),
+    (Deed(kind, what, 0) for kind, those in _KINDS.items() for what in those),
     key=lambda deed: zlib.crc32(deed.what.encode()),
 )
 #: Any deed.
