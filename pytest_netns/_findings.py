@@ -106,7 +106,10 @@ class Report:
             return f"Networks cannot be built here: no {', no '.join(self.lacking)}."
         if self.privileged:
             return "Networks can be built here."
-        return "Networks can be built here in a user namespace: unshare -Urnm COMMAND"
+        return (
+            "Networks can be built here in a user namespace, which pytest and "
+            "pytest-netns enter by themselves."
+        )
 
     def as_data(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""

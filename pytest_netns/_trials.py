@@ -20,6 +20,7 @@ from ._fabric import LOOPBACK_INDEX, first_free_index
 from ._netlink import Refusal, RouteSocket, strerror
 from ._ruleset import nat_ruleset
 from ._syscalls import CLONE_NEWNET, CLONE_NEWUSER, unshare
+from ._userns import become_root
 from .nat import DNAT, Masquerade
 from .records import Bridge
 
@@ -60,28 +61,14 @@ def _report(trial: Callable[[], None], writing: int, *, rootless: bool) -> NoRet
         signal.alarm(_PATIENCE)
         try:
             if rootless:
-                _become_root()
-            else:
-                unshare(CLONE_NEWNET)
+                become_root()
+            unshare(CLONE_NEWNET)
             trial()
         except BaseException as error:
             os.write(writing, _reason(error).encode(errors="replace"))
         code = 0
     finally:
         os._exit(code)
-
-
-def _become_root() -> None:
-    """Take a user namespace, and be root in it; ``unshare -Urn``."""
-    user, group = os.geteuid(), os.getegid()
-    unshare(CLONE_NEWUSER | CLONE_NEWNET)
-    for name, text in (
-        ("setgroups", "deny"),
-        ("uid_map", f"0 {user} 1"),
-        ("gid_map", f"0 {group} 1"),
-    ):
-        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
-            file.write(text)
 
 
 def _reason(error: BaseException) -> str:

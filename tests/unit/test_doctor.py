@@ -47,7 +47,10 @@ def test_a_subject_is_found_or_not() -> None:
             False,
             True,
             True,
-            "Networks can be built here in a user namespace: unshare -Urnm COMMAND",
+            (
+                "Networks can be built here in a user namespace, which pytest and "
+                "pytest-netns enter by themselves."
+            ),
         ),
         (
             [VETH.lacking("no")],
