@@ -143,8 +143,25 @@ def _skeleton(draw: st.DrawFn) -> Topology:
     there = [*machines, *topology.layout.bridges]
     ports = {*topology.layout.bridges}
     for number in range(draw(st.integers(0, 6))):
-        topology = _with(topology, draw(_cable(number, there, ports)))
+        cable = draw(_cable(number, there, ports))
+        if not _closes_a_loop(topology, cable, ports):
+            topology = _with(topology, cable)
     return topology
+
+
+def _closes_a_loop(topology: Topology, cable: Veth, ports: set[str]) -> bool:
+    """Tell whether frames could go round for ever, and leave the kernel no time.
+
+    There are two switches at most, so that one cable between them is enough.
+    """
+    if not _nodes_of(cable) <= ports:
+        return False
+    others = [one for one in topology if isinstance(one, Veth)]
+    return len(_nodes_of(cable)) == 1 or any(_nodes_of(one) <= ports for one in others)
+
+
+def _nodes_of(cable: Veth) -> set[str]:
+    return {end.partition(":")[0] for end in (cable.a, cable.b)}
 
 
 def _with(topology: Topology, record: Record) -> Topology:
