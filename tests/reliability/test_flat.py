@@ -91,6 +91,8 @@ def run_suite(path: Path, tests: int, leak: str = "") -> Run:
             *(sys.executable, "-m", "pytest", "-q", "--netns-require", "--tb=no"),
             *("-p", "no:cacheprovider", "-p", "no:hypothesispytest"),
             *("-p", "no:randomly", "-p", "no:asyncio", "-p", "no:logging"),
+            # what these keep of failed tests keeps their networks
+            *("-p", "no:rerunfailures", "-p", "no:timeout"),
             *("-p", "tests.reliability.counting", "-c", os.devnull),
             *(f"--rootdir={_ROOT}", "--import-mode=importlib", "-r", ""),
             *("-o", "tmp_path_retention_policy=failed"),
