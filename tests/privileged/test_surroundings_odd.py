@@ -53,6 +53,7 @@ test "$(stat -f -c %T /etc)" = tmpfs
 """
 
 
+@pytest.mark.usefixtures("unconfined")  # files of all users are copied
 @pytest.mark.parametrize(
     "change",
     [
