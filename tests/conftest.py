@@ -13,6 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from hypothesis import settings
 
 from pytest_netns.estimates import Estimate, Interval, Unit
 from pytest_netns.measurement import Measurement, Metric, Series
@@ -24,8 +25,17 @@ if TYPE_CHECKING:
     Kind = Literal["proxy", "compare", "throughput", "latency", "connections"]
 
 
-def pytest_configure() -> None:
-    """Listen to what tests send: jobs in the background, and nohup, ignore it."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Try the same inputs each time, but for --soak, and listen to signals."""
+    settings.register_profile(
+        "tests",
+        deadline=None,
+        max_examples=30,
+        database=None,
+        derandomize=not config.getoption("soak"),
+    )
+    settings.load_profile("tests")
+    # jobs in the background, and nohup, ignore what tests send
     for number, handler in (
         (signal.SIGINT, signal.default_int_handler),
         (signal.SIGHUP, signal.SIG_DFL),

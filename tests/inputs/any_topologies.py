@@ -288,7 +288,9 @@ def _neighbours(draw: st.DrawFn, interfaces: list[Interface]) -> list[Neighbour]
 def _rules(
     draw: st.DrawFn, interfaces: list[Interface]
 ) -> list[Masquerade | SNAT | DNAT]:
-    names = [None, "lo", *(one.ifname for one in interfaces)]
+    # nftables has no way to write a quote, which a port may have from its namespace
+    named = [one.ifname for one in interfaces if '"' not in one.ifname]
+    names = [None, "lo", *named]
     kinds: list[SearchStrategy[Any]] = [
         st.builds(
             Masquerade,

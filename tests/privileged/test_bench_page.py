@@ -135,7 +135,7 @@ class Browser:
                 *(_chromium(), *FLAGS, f"--user-data-dir={path / 'profile'}"),
             ],
             expect_exit=True,
-            env={**os.environ, "HOME": str(path)},
+            env={**os.environ, "HOME": str(path), "TMPDIR": str(path)},
         )
         target = self.tell("Target.createTarget", url="about:blank")["targetId"]
         attached = self.tell("Target.attachToTarget", targetId=target, flatten=True)

@@ -1,4 +1,4 @@
-"""Settings of the unit tests: everything is data, so property tests are quick."""
+"""What unit tests share: everything is data, so that properties are quick."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, get_args
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from pytest_netns.estimates import Estimate, Interval, Unit
@@ -14,9 +13,6 @@ from pytest_netns.measurement import Measurement, Metric, Series
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
-
-settings.register_profile("unit", deadline=None, max_examples=30, database=None)
-settings.load_profile("unit")
 
 
 @pytest.fixture(scope="session")
