@@ -12,7 +12,7 @@ from . import _trials as trials
 from ._findings import Finding, Subject
 from ._mounts import Surroundings
 from ._nsfile import NamespaceFile
-from ._obstacles import advice, namespace_limit, process_limit
+from ._obstacles import UNCOVERED, advice, namespace_limit, process_limit
 from .privileges import proc_obstacle
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 _FILES = 256
 _NAMESPACES = 32
 _PROCESSES = 64
-
-_UNCOVERED = "in Docker: --security-opt systempaths=unconfined, or --privileged"
 
 
 def examine_ground(*, privileged: bool, rootless: bool) -> Finding:
@@ -98,14 +96,14 @@ def _look_around() -> None:
 
 _TRIALS: tuple[tuple[Subject, Callable[[], None]], ...] = (
     (
-        Subject("sysctls", "Namespace(forwarding=..., sysctls=...)", _UNCOVERED),
+        Subject("sysctls", "Namespace(forwarding=..., sysctls=...)", UNCOVERED),
         _forward,
     ),
     (
         Subject(
             "mounts",
             "what processes in namespaces see: their /sys, /etc/hosts, host name",
-            _UNCOVERED,
+            UNCOVERED,
         ),
         _look_around,
     ),

@@ -12,16 +12,12 @@ from ._mounts import mount_sys
 from ._namefiles import DIRECTORY
 from ._syscalls import (
     MS_BIND,
-    MS_NODEV,
-    MS_NOEXEC,
-    MS_NOSUID,
+    MS_DATA,
     MS_REC,
     MS_SLAVE,
     detach,
     mount,
 )
-
-_SAFE = MS_NOSUID | MS_NODEV | MS_NOEXEC
 
 
 def furnish() -> None:
@@ -37,7 +33,7 @@ def furnish() -> None:
 def _make_room_for_names() -> None:
     """Let ``ip netns add`` make names, which those outside do not see."""
     if DIRECTORY.is_dir():
-        mount("tmpfs", str(DIRECTORY), "tmpfs", _SAFE, "mode=755")
+        mount("tmpfs", str(DIRECTORY), "tmpfs", MS_DATA, "mode=755")
         return
     _cover(str(DIRECTORY.parent))
     DIRECTORY.mkdir()
@@ -49,7 +45,7 @@ def _cover(directory: str) -> None:
     try:
         # after the mount, nobody finds the entries by their names
         entries = list(os.scandir(directory))
-        mount("tmpfs", directory, "tmpfs", _SAFE, "mode=755")
+        mount("tmpfs", directory, "tmpfs", MS_DATA, "mode=755")
         try:
             for entry in entries:
                 _show(entry, f"/proc/self/fd/{covered}/{entry.name}")

@@ -177,23 +177,22 @@ class Inside:
 
     def prepare_for_processes(self) -> None:
         """See to it, once, that whatever is started inside ends with the test."""
-        if self._is_watched:
-            return
-        _ = self._file.fd  # raises if it is closed
-        with deferred_signals() as deferred:
-            self._home.expect_processes(self._file)
-            self._open_ping()
-            self.visited = self._is_watched = True
-        deferred.deliver()
+        if not self._is_watched:
+            self._prepare(watched=True)
 
     def prepare_for_sockets(self) -> None:
         """See to it, once, that sockets end with the test; with us they end anyway."""
-        if self.visited:
-            return
+        if not self.visited:
+            self._prepare(watched=False)
+
+    def _prepare(self, *, watched: bool) -> None:
         _ = self._file.fd  # raises if it is closed
         with deferred_signals() as deferred:
+            if watched:
+                self._home.expect_processes(self._file)
             self._open_ping()
             self.visited = True
+            self._is_watched |= watched
         deferred.deliver()
 
     def allow_ping(self) -> None:

@@ -34,9 +34,8 @@ def release_descriptors(inodes: Collection[int], keep: Collection[int]) -> None:
     try:
         for fd in _descriptors_of(inodes):
             if fd not in keep:
-                with contextlib.suppress(
-                    OSError
-                ):  # closed meanwhile: nothing to let go
+                # closed meanwhile, there is nothing to let go
+                with contextlib.suppress(OSError):
                     _let_go(fd, null)
     finally:
         os.close(null)

@@ -12,7 +12,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from ._obstacles import refusal
+from ._obstacles import UNCOVERED, refusal
 from ._procfs import make_settings_writable, settings_are_read_only
 from ._syscalls import (
     CLONE_FS,
@@ -20,9 +20,7 @@ from ._syscalls import (
     CLONE_NEWNS,
     CLONE_NEWUTS,
     MS_BIND,
-    MS_NODEV,
-    MS_NOEXEC,
-    MS_NOSUID,
+    MS_DATA,
     MS_RDONLY,
     MS_REC,
     MS_SLAVE,
@@ -40,13 +38,11 @@ if TYPE_CHECKING:
 
     from ._nsfile import NamespaceFile
 
-_SAFE = MS_NOSUID | MS_NODEV | MS_NOEXEC
 _THREAD = "/proc/thread-self/ns/"
 #: Directories, one of which is there on any system: covered for a moment to hold
 #: files that no other process can see.
 _SCRATCH = ("/tmp", "/run", "/mnt", "/dev")  # noqa: S108  # a private tmpfs covers it
-#: What helps in containers that let no more be mounted, or no host name be set.
-_UNCOVERED = "in Docker: --security-opt systempaths=unconfined, or --privileged"
+#: What helps in containers that let no host name be set.
 _UNFILTERED = "in Docker: --security-opt seccomp=unconfined, or --privileged"
 #: File systems below /sys that programs look for: a JVM or Go program reads its
 #: limits from the control groups.
@@ -154,10 +150,10 @@ class Surroundings:
         with self._as_a_courtesy("the host name is the machine's", _UNFILTERED):
             sethostname(self._hostname)
         self._bind_files()
-        with self._as_a_courtesy("/sys shows no interfaces", _UNCOVERED):
+        with self._as_a_courtesy("/sys shows no interfaces", UNCOVERED):
             mount_sys()
         if settings_are_read_only():
-            with self._as_a_courtesy("/proc/sys is read-only", _UNCOVERED):
+            with self._as_a_courtesy("/proc/sys is read-only", UNCOVERED):
                 make_settings_writable(_scratch())
         self._furnish()
 
@@ -186,7 +182,7 @@ class Surroundings:
     def _bind_files(self) -> None:
         """Bind files that have no name anywhere over those that the namespace has."""
         scratch = _scratch()
-        mount("tmpfs", scratch, "tmpfs", _SAFE, "mode=755")
+        mount("tmpfs", scratch, "tmpfs", MS_DATA, "mode=755")
         try:
             texts = self._texts()
             missing = [path for path in texts if not os.path.exists(path)]
@@ -291,16 +287,16 @@ def _mount_own_sys() -> None:
         return
     try:
         try:
-            mount("sysfs", "/sys", "sysfs", _SAFE)
+            mount("sysfs", "/sys", "sysfs", MS_DATA)
         except PermissionError:
             # whoever has but a read-only /sys, as in a container, and is root of a
             # user namespace alone, gets no other (mount_too_revealing() in the
             # kernel's fs/namespace.c)
-            mount("sysfs", "/sys", "sysfs", _SAFE | MS_RDONLY)
+            mount("sysfs", "/sys", "sysfs", MS_DATA | MS_RDONLY)
     except PermissionError:
         for path in ("/sys/class/net", "/sys/devices/virtual/net"):
             if os.path.isdir(path):
-                mount("tmpfs", path, "tmpfs", _SAFE | MS_RDONLY, "mode=755")
+                mount("tmpfs", path, "tmpfs", MS_DATA | MS_RDONLY, "mode=755")
         raise
 
 

@@ -12,23 +12,25 @@ import resource
 from typing import TYPE_CHECKING
 
 from .errors import KernelError
-from .privileges import has_capability, is_filtered
+from .privileges import is_filtered, lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 #: The kinds of namespaces that a network takes (proc_sys_user(5)).
 NAMESPACES = ("net", "mnt", "uts")
+#: What helps in containers that let no more be mounted.
+UNCOVERED = "in Docker: --security-opt systempaths=unconfined, or --privileged"
 
 # include/uapi/linux/nsfs.h
 _NS_GET_USERNS = 0xB701
 
 # include/uapi/linux/capability.h
 _CAPABILITIES = {
-    "CAP_NET_ADMIN": 12,
-    "CAP_NET_RAW": 13,
-    "CAP_SYS_CHROOT": 18,
-    "CAP_SYS_ADMIN": 21,
+    12: "CAP_NET_ADMIN",
+    13: "CAP_NET_RAW",
+    18: "CAP_SYS_CHROOT",
+    21: "CAP_SYS_ADMIN",
 }
 
 
@@ -107,7 +109,7 @@ def _home_belongs_to_others() -> bool:
 
 def lacking_capabilities() -> list[str]:
     """List the capabilities that some part of pytest-netns needs, and are missing."""
-    return [name for name, bit in _CAPABILITIES.items() if not has_capability(bit)]
+    return lacking(_CAPABILITIES)
 
 
 def security_modules() -> list[str]:

@@ -23,7 +23,7 @@ from ._nsfile import NamespaceFile
 from ._processes import end_processes
 from ._snapshot import read_links
 from ._switches import SILENCE
-from ._syscalls import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, mount
+from ._syscalls import MS_BIND, MS_DATA, mount
 from ._threads import Threads
 from .errors import KernelError
 
@@ -42,7 +42,6 @@ KEPT = "/run/openvswitch/kept"
 _LOCK = ".conf.db.~lock~"
 #: A directory that is there on any system, covered to hold files of our own.
 _COVERED = "/run"
-_SAFE = MS_NOSUID | MS_NODEV | MS_NOEXEC
 #: How long a tool may take, in seconds.
 PATIENCE = 30.0
 #: Far beyond what the kernel gives to the devices that ovs-vswitchd makes.
@@ -107,7 +106,7 @@ class Place:
                 if not os.path.sameopenfile(folder, self.folder):
                     error = errno.ESTALE, os.strerror(errno.ESTALE), self._path
                     raise OSError(*error)  # it was put in place of ours
-            mount("tmpfs", _COVERED, "tmpfs", _SAFE, "mode=755")
+            mount("tmpfs", _COVERED, "tmpfs", MS_DATA, "mode=755")
             os.makedirs(KEPT)
             if self.folder is not None:
                 mount(f"/proc/thread-self/fd/{folder}", KEPT, "", MS_BIND)

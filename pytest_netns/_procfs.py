@@ -13,16 +13,13 @@ import threading
 from ._syscalls import (
     CLONE_NEWNS,
     MS_BIND,
-    MS_NODEV,
-    MS_NOEXEC,
-    MS_NOSUID,
+    MS_DATA,
     MS_SLAVE,
     detach,
     mount,
     unshare,
 )
 
-_SAFE = MS_NOSUID | MS_NODEV | MS_NOEXEC
 _SETTINGS = "/proc/sys/net"
 
 
@@ -61,7 +58,7 @@ def _mount_and_open() -> int | OSError:
     try:
         unshare(CLONE_NEWNS)
         mount("", "/proc", "", MS_SLAVE)
-        mount("proc", "/proc", "proc", _SAFE)
+        mount("proc", "/proc", "proc", MS_DATA)
         return os.open("/proc/sys", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         return error
@@ -76,7 +73,7 @@ def make_settings_writable(scratch: str) -> None:
     Raises:
         OSError: The kernel mounts no /proc.
     """
-    mount("proc", scratch, "proc", _SAFE)
+    mount("proc", scratch, "proc", MS_DATA)
     try:
         mount(f"{scratch}/sys/net", _SETTINGS, "", MS_BIND)
     finally:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _OUTCOME: pytest.StashKey[Rootless | None] = pytest.StashKey()
 #: What the controller of xdist calls its obstacle when it tells its workers.
 _OF_CONTROLLER = "netns_rootless_obstacle"
+#: Who may build networks: whoever can, always a user namespace's root, or only who is
+#: privileged already.
 _MODES = ("auto", "always", "never")
 #: How it shows that there is no way to somewhere.
 _UNREACHABLE = {
@@ -86,7 +88,11 @@ def outlook(config: pytest.Config) -> str | None:
         return "in a user namespace: with --netns-rootless=auto"
     outcome = config.stash.get(_OUTCOME, None)
     obstacle = _told(config) or (outcome and outcome.obstacle)
-    return f"which does not work here: {obstacle}" if obstacle else None
+    if not obstacle:
+        return None
+    from .privileges import does_not_work
+
+    return does_not_work(obstacle)
 
 
 def tell_worker(config: pytest.Config, workerinput: dict[str, Any]) -> None:

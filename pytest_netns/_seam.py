@@ -75,9 +75,8 @@ class Seam:
         times = self._seen.get(_identity(entry), [])
         if entry.time not in times:
             return False
-        times.remove(
-            entry.time
-        )  # it stands for one packet, not for all that look alike
+        # it stands for one packet, not for all that look alike
+        times.remove(entry.time)
         return True
 
     def _is_probably_known(self, entry: Entry) -> bool:

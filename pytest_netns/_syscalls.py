@@ -21,6 +21,8 @@ MS_RDONLY = 0x01
 MS_NOSUID = 0x02
 MS_NODEV = 0x04
 MS_NOEXEC = 0x08
+#: What holds data only: no programs, no devices.
+MS_DATA = MS_NOSUID | MS_NODEV | MS_NOEXEC
 MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_SLAVE = 0x80000

@@ -15,14 +15,14 @@ import struct
 from typing import TYPE_CHECKING, NoReturn
 
 from ._syscalls import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWUTS, unshare
-from .privileges import has_capability
+from .privileges import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 # include/uapi/linux/capability.h
-_CAP_SETGID = 6
-_CAP_SETUID = 7
+#: Who has them may map any user and group.
+_CAPABILITIES = {6: "CAP_SETGID", 7: "CAP_SETUID"}
 
 # include/uapi/linux/sockios.h and if.h
 _SIOCSIFFLAGS = 0x8914
@@ -56,10 +56,10 @@ def become_root() -> None:
     Raises:
         Refused: The kernel does not let us.
     """
-    if has_capability(_CAP_SETUID) and has_capability(_CAP_SETGID):
-        _keep_all_ids()
-    else:
+    if lacking(_CAPABILITIES):
         _map_own_ids()
+    else:
+        _keep_all_ids()
 
 
 def _map_own_ids() -> None:

@@ -1,5 +1,7 @@
 """The watcher's own program; it runs isolated, so it imports nothing of ours.
 
+That is why it has its own way of doing what `_processes` does.
+
 Usage: ``_watcher_main.py PID``, with a socket as standard input. Each message
 is one of
 

@@ -249,13 +249,13 @@ def _become_able(command: str) -> None:
     Raises:
         PrivilegeError: It may not.
     """
-    from .privileges import check_privileges
+    from .privileges import check_privileges, does_not_work
     from .rootless import go_rootless
 
     obstacle = go_rootless("auto").obstacle
     check_privileges(
         program=f"pytest-netns {command} FILE",
-        rootless=f"which does not work here: {obstacle}" if obstacle else None,
+        rootless=does_not_work(obstacle) if obstacle else None,
     )
 
 

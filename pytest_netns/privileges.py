@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # include/uapi/linux/capability.h
-_CAP_NET_ADMIN = 12
-_CAP_SYS_ADMIN = 21
-NEEDED_CAPABILITIES = {_CAP_NET_ADMIN: "CAP_NET_ADMIN", _CAP_SYS_ADMIN: "CAP_SYS_ADMIN"}
+NEEDED_CAPABILITIES = {12: "CAP_NET_ADMIN", 21: "CAP_SYS_ADMIN"}
 
 
 def check_privileges(
@@ -31,9 +33,7 @@ def check_privileges(
 
         raise MissingFeature(obstacle)
     if missing:
-        from .errors import (
-            PrivilegeError,
-        )  # whose tree is long: those who may never see it
+        from .errors import PrivilegeError  # a long tree, which most runs never need
 
         raise PrivilegeError(explain(missing, program=program, rootless=rootless))
 
@@ -55,21 +55,19 @@ def proc_obstacle() -> str | None:
 
 def missing_capabilities() -> list[str]:
     """List the capabilities that are needed and not effective (capabilities(7))."""
-    return [
-        name for bit, name in NEEDED_CAPABILITIES.items() if not has_capability(bit)
-    ]
+    return lacking(NEEDED_CAPABILITIES)
 
 
-def has_capability(number: int) -> bool:
-    """Tell whether the calling thread has a capability in effect."""
-    return bool(int(_status("CapEff") or "0", 16) >> number & 1)
+def lacking(capabilities: Mapping[int, str]) -> list[str]:
+    """Name those capabilities, by number, that the calling thread has not in effect."""
+    effective = int(_status("CapEff") or "0", 16)
+    return [name for bit, name in capabilities.items() if not effective >> bit & 1]
 
 
 def is_filtered() -> bool:
     """Tell whether seccomp filters what this process may ask of the kernel."""
-    return (
-        _status("Seccomp") == "2"
-    )  # SECCOMP_MODE_FILTER, include/uapi/linux/seccomp.h
+    # SECCOMP_MODE_FILTER, include/uapi/linux/seccomp.h
+    return _status("Seccomp") == "2"
 
 
 def _status(field: str) -> str:
@@ -108,8 +106,13 @@ def explain(
 
 def _rootless(program: str) -> str:
     if obstacle := user_namespace_obstacle():
-        return f"which does not work here: {obstacle}"
+        return does_not_work(obstacle)
     return f"in a user namespace:\n    unshare -Urnm {program}"
+
+
+def does_not_work(obstacle: str) -> str:
+    """Say of user namespaces that there is an obstacle."""
+    return f"which does not work here: {obstacle}"
 
 
 def is_in_user_namespace() -> bool:

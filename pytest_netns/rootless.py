@@ -17,10 +17,6 @@ from .privileges import (
 if TYPE_CHECKING:
     from . import _userns as userns
 
-#: Who may create namespaces: whoever can, always a user namespace's root, or only
-#: who is privileged already.
-MODES = ("auto", "always", "never")
-
 
 @dataclass(frozen=True)
 class Rootless:
@@ -46,7 +42,7 @@ def go_rootless(mode: str) -> Rootless:
     its own, and with no way to the machine's.
 
     Args:
-        mode: One of `MODES`; "auto" enters where privileges are missing.
+        mode: "always" or "never"; "auto" enters where privileges are missing.
     """
     global _outcome  # noqa: PLW0603  # one process has one user namespace
     if _outcome.entered or not _is_wanted(mode):

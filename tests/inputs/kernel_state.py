@@ -47,6 +47,18 @@ _DEFAULT_MTU = 1500
 # --- what is declared ---
 
 
+def kernel_filters_vlans() -> bool:
+    """Ask iproute2, which does not know us."""
+    command = "ip link add br0 type bridge vlan_filtering 1 && ip -d link show br0"
+    asked = subprocess.run(
+        ["unshare", "-n", "sh", "-c", command],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    return "vlan_filtering 1" in asked.stdout
+
+
 def declared(topology: Topology) -> State:
     """Return what there must be in the kernel, by namespaces and hidden bridges."""
     layout = topology.layout

@@ -295,9 +295,8 @@ def test_a_bridge_device(netns: Network) -> None:
     with netns["switch"].capture("br0") as capture:
         netns["left"].ping("right")
     assert [packet[ICMP].type for packet in every(capture) if ICMP in packet] == [8, 0]
-    assert (
-        not int(netns["switch"].run("cat /sys/class/net/br0/flags").stdout, 16) & 0x100
-    )  # IFF_PROMISC
+    flags = int(netns["switch"].run("cat /sys/class/net/br0/flags").stdout, 16)
+    assert not flags & 0x100  # IFF_PROMISC
 
 
 @pytest.mark.netns(

@@ -22,6 +22,7 @@ from pytest_netns import (
 )
 from pytest_netns._switches import Switch, Switches, SwitchState
 from pytest_netns.waiting import wait_until
+from tests.inputs.kernel_state import kernel_filters_vlans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,18 +63,6 @@ def inside(switch: Switch, command: str) -> str:
         return subprocess.run(
             command.split(), check=True, capture_output=True, text=True
         ).stdout
-
-
-def kernel_filters_vlans() -> bool:
-    """Ask iproute2, which does not know us."""
-    command = "ip link add br0 type bridge vlan_filtering 1 && ip -d link show br0"
-    asked = subprocess.run(
-        ["unshare", "-n", "sh", "-c", command],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    return "vlan_filtering 1" in asked.stdout
 
 
 def wait_for_ports(switch: Switch) -> None:

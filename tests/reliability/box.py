@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.reliability import crowd, footprint
 from tests.reliability.runs import Job, Run, reap
 
-WORK = Path("/tmp/work")
+WORK = Path("/tmp/suite")
 #: Where tests of endurance have what they need, wherever that is.
 _NEEDED = [*sys.path, sys.prefix, sys.base_prefix, str(Path(__file__).parents[2])]
 #: How long what is left over is given, to tell what is late from what stays.
@@ -167,8 +167,8 @@ LEAVINGS = {
     "file": ("touch /tmp/left", "rm /tmp/left"),
     "file in shared memory": ("touch /dev/shm/left", "rm /dev/shm/left"),
     "folder": ("mkdir -p /run/left/below", "rm -r /run/left"),
-    "hidden file": ("touch /tmp/work/.left", "rm /tmp/work/.left"),
-    "mount": ("mount --bind /tmp/work /mnt", "umount /mnt"),
+    "hidden file": ("touch /tmp/suite/.left", "rm /tmp/suite/.left"),
+    "mount": ("mount --bind /tmp/suite /mnt", "umount /mnt"),
 }
 
 

@@ -7,7 +7,6 @@ always give the same ones.
 from __future__ import annotations
 
 import itertools
-import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -174,18 +173,6 @@ def _topologies(draw: st.DrawFn, *, vlans: bool) -> Topology:
             for one in records
         ]
         return Topology(*plain)
-
-
-def kernel_filters_vlans() -> bool:
-    """Ask iproute2, which does not know us."""
-    command = "ip link add br0 type bridge vlan_filtering 1 && ip -d link show br0"
-    asked = subprocess.run(
-        ["unshare", "-n", "sh", "-c", command],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    return "vlan_filtering 1" in asked.stdout
 
 
 def scenarios(seed: int, count: int, *, vlans: bool = False) -> list[Scenario]:

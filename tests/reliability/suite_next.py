@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_netns._nsfile import NamespaceFile
+from tests.inputs.kernel_state import kernel_filters_vlans
 from tests.plugin.leftovers import processes
 from tests.reliability.differing import VOLATILE, still
 from tests.reliability.looking import Place
 from tests.reliability.pristine import Pristine, differences
-from tests.reliability.scenarios import Scenario, kernel_filters_vlans, scenarios
+from tests.reliability.scenarios import Scenario, scenarios
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

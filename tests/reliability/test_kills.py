@@ -46,7 +46,7 @@ SEEN = {
     "file": "file /tmp/left",
     "file in shared memory": "file /dev/shm/left",
     "folder": "file /run/left/below",
-    "hidden file": r"file /tmp/work/\.left",
+    "hidden file": r"file /tmp/suite/\.left",
     "mount": "mount of .* at /mnt",
 }
 

@@ -73,9 +73,8 @@ def members(name: str) -> Iterator[tuple[str, Any]]:
     if inspect.isclass(value):
         own = [base for base in value.__mro__ if base.__module__.startswith(PREFIX)]
         for key, member in (item for base in own for item in vars(base).items()):
-            function = getattr(
-                member, "__func__", member
-            )  # of class and static methods
+            # of class and static methods
+            function = getattr(member, "__func__", member)
             if not key.startswith("_") and (
                 inspect.isfunction(function) or isinstance(member, property)
             ):
