@@ -44,6 +44,9 @@ NO_BRIDGE_NETFILTER = tuple(
 #: How many switches are kept because letting go of one holds up all builds. Each has
 #: two descriptors, of which a process has 1,024.
 _MOST_ASIDE = 8
+#: How many are kept ready: while the kernel takes the ports of one away, some dozen
+#: quick tests have begun, each with another one.
+_MOST_READY = 128
 
 _IFLA_BR_VLAN_FILTERING = 7
 
@@ -265,7 +268,7 @@ class Switches:
                 self._put_aside(switch)
             elif state is SwitchState.CLEAN:
                 self._resting.remove(switch)
-                self._ready.append(switch)
+                self._make_ready(switch)
             elif state is SwitchState.HAS_PORTS:
                 return  # those behind it were given back later still
 
@@ -281,6 +284,11 @@ class Switches:
         switch = Switch(bridge)
         self._openings.watch(switch.file)
         return switch
+
+    def _make_ready(self, switch: Switch) -> None:
+        self._ready.append(switch)
+        if len(self._ready) > _MOST_READY:
+            self._put_aside(self._ready.pop(0))
 
     def _put_aside(self, switch: Switch) -> None:
         """Let nobody have a switch any more."""

@@ -217,9 +217,10 @@ DEEDS: dict[str, tuple[Callable[[Network], object], bool]] = {
 }
 
 
-#: What is another number in each network.
+#: What is another number in each network, or what ovs-vswitchd tells a moment later.
 VOLATILE = re.compile(
-    "cur_cfg|next_cfg|statistics|status|link_resets|ifindex|mac_in_use|ofport"
+    "cur_cfg|next_cfg|statistics|status|link_resets|ifindex|mac_in_use|ofport|"
+    "datapath_version"
 )
 
 

@@ -19,6 +19,7 @@ from pytest_netns import (
     NetworkManager,
     Topology,
     Veth,
+    _switches,
 )
 from pytest_netns._switches import Switch, Switches, SwitchState
 from pytest_netns.waiting import wait_until
@@ -291,3 +292,25 @@ class TestOpenings:
             wait_for_ports(used)
             manager._switches.inspect()
         assert 0 < len(manager._switches._aside) <= 8
+
+    def test_not_all_are_kept_ready(
+        self, manager: NetworkManager, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """However slow the kernel was, what it has let go of is not kept for good."""
+        monkeypatch.setattr(_switches, "_MOST_READY", 8)
+        switches = manager._switches
+        used = []
+        for _ in range(12):
+            with manager.build(PLAIN) as network:
+                (one,) = network._fabric.switches.values()
+                # as if the kernel had taken no port away so far
+                switches._ready.clear()
+                switches._resting.clear()
+                used.append(one)
+        for one in used:
+            wait_for_ports(one)
+        switches._resting.clear()
+        switches._resting.extend(used)
+        switches.inspect()
+        assert switches._ready == used[-8:]
+        assert [*switches._aside] == used[:4]

@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -73,7 +74,7 @@ def make_machine() -> None:
 def command(line: str, keep: int | None = None) -> None:
     """Run a command, which has the descriptor `keep`."""
     kept = () if keep is None else (keep,)
-    subprocess.run(line.split(), check=True, pass_fds=kept)
+    subprocess.run(shlex.split(line), check=True, pass_fds=kept)
 
 
 def pause_of_the_machine() -> float:
@@ -148,7 +149,11 @@ def uncounted(counts: list[footprint.NamespaceCount]) -> list[str]:
 
 #: A thing of each kind that could be left: how it comes, and how it goes.
 LEAVINGS = {
-    "process": ("setsid --fork sleep 600", "pkill sleep"),
+    # until it is that program, it is one without a command
+    "process": (
+        "sh -c 'sleep 600 & until pgrep -x sleep >/dev/null; do :; done'",
+        "pkill sleep",
+    ),
     "interface": ("ip link add left0 type veth peer name left1", "ip link del left0"),
     "address": (
         "ip address add 203.0.113.9/24 dev up0",

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_netns._switches import Switches
 from pytest_netns._syscalls import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS, unshare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 _LIMITS = Path("/proc/sys/user")
 _KINDS = {"net": CLONE_NEWNET, "mnt": CLONE_NEWNS, "uts": CLONE_NEWUTS}
@@ -58,8 +59,16 @@ class Counting:
         counts["processes"] = sum(1 for _ in _descendants(os.getpid()))
         counts["files"] = sum(map(_files, (os.environ["TMPDIR"], "/run/netns")))
         counts["memory"] = _resident()
+        counts["bridges in stock"] = sum(map(len, self._stocks()))
         counts |= _objects()
         return counts
+
+    @staticmethod
+    def _stocks() -> Iterator[Collection[object]]:
+        """Yield what managers keep of the bridges of earlier tests."""
+        for one in gc.get_objects():
+            if isinstance(one, Switches):
+                yield from (one._resting, one._ready, one._aside)
 
 
 def _settled(kind: str) -> int:
