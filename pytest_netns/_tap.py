@@ -110,11 +110,13 @@ class Tap:
             try:
                 self._sources.append(self._make_queue())
             except PermissionError:  # who is root of a user namespace gets no long one
-                ring = self.make_ring()
-                self._sources.append(ring)
-                ring.begin()
+                pass
             except OSError as error:
                 raise self._error(error) from error
+        if not self._sources:
+            ring = self.make_ring()
+            self._sources.append(ring)
+            ring.begin()
 
     def _make_program(self) -> list[Instruction]:
         settings = self._settings
