@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _NAMES: Final = (
     *("build", "cycle", "run", "with", "scale", "nat", "openvswitch"),
-    *("capture", "sending", "load", "latency", "startup", "memory"),
+    *("capture", "sending", "load", "latency", "startup", "watcher", "memory"),
 )
 _WITH_PEERS: Final = frozenset({"build", "cycle"})
 _ROOT: Final = Path(__file__).resolve().parent.parent
@@ -90,6 +90,7 @@ def _measure(options: argparse.Namespace, progress: Progress) -> list[Section]:
         (("load",), "load", "measure", ()),
         (("latency",), "latency", "measure", ()),
         (("startup",), "startup", "measure", ()),
+        (("watcher",), "watching", "measure", ()),
         (("memory",), "memory", "measure", ()),
     ):
         if not set(names).intersection(options.only):

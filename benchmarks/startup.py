@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from measure import Progress
 
 _GOAL: Final = 10e-3
+_GOAL_ROOTLESS: Final = 20e-3
 _ENTRY_POINT: Final = "netns"
 _IDLE_PLUGIN: Final = "idle_plugin"
 
@@ -31,28 +32,39 @@ def measure(progress: Progress, *, quick: bool) -> list[Section]:
         (folder / f"{_IDLE_PLUGIN}.py").write_text("")
         with_plugin, without = _command_lines()
         loaded, alone = "pytest, plugin loaded", "pytest alone"
+        rootless = "pytest, plugin loaded, in a user namespace"
         series = interleave(
             "start-up",
             {
                 loaded: _timer(folder, with_plugin),
                 alone: _timer(folder, without),
+                rootless: _timer(folder, [*with_plugin, "--netns-rootless=always"]),
             },
             8 if quick else 40,
             progress=progress,
         )
     added = series[loaded].difference_to(series[alone])
+    entering = series[rootless].difference_to(series[loaded])
     return [
         Section(
             "Start-up of pytest without a network test",
             [
                 timed_row(loaded, series[loaded], "ms", (alone, series[alone])),
                 timed_row(alone, series[alone], "ms"),
+                timed_row(rootless, series[rootless], "ms", (loaded, series[loaded])),
                 Row(
                     "added by the plugin",
                     f"{added * 1e3:.2f} ms",
                     compared_with=alone,
                     goal=f"<= {_GOAL * 1e3:g} ms",
                     met=added <= _GOAL,
+                ),
+                Row(
+                    "added by a user namespace (--netns-rootless)",
+                    f"{entering * 1e3:.2f} ms",
+                    compared_with=loaded,
+                    goal=f"<= {_GOAL_ROOTLESS * 1e3:g} ms",
+                    met=entering <= _GOAL_ROOTLESS,
                 ),
             ],
         )
