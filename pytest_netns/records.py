@@ -141,6 +141,8 @@ class Bridge(Record):
         address: Its addresses, with prefix; only with `namespace`.
         subnet: Hands out the next host address to every end that has none.
         stp: Whether it speaks the spanning tree protocol (ports then take 30 s).
+            In a loop of bridges one has to: frames would go round for ever, and
+            take all processors, for each broadcast.
         vlan_filtering: Whether it keeps VLANs apart (802.1Q).
         mtu: Its MTU in bytes, and that of cables into it that name none.
         lladdr: Its MAC address; None leaves it to the kernel.

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_netns import Topology
+from tests.plugin.people import ORDINARY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -246,13 +247,25 @@ def held_or_entered(process: Path) -> set[str]:
     return found
 
 
+@pytest.fixture(params=["as root", "rootless"])
+def person(request: pytest.FixtureRequest) -> list[str]:
+    """Who brings a network up, and goes in from another terminal."""
+    if request.param == "rootless":
+        return ORDINARY
+    request.getfixturevalue("unconfined")  # there is no terminal outside
+    return []
+
+
 @needs_root
 @pytest.mark.parametrize("number", ENDING)
 def test_up_stays_until_it_is_told_to_end(
-    inner: Inner, background: Callable[..., Program], number: signal.Signals
+    inner: Inner,
+    background: Callable[..., Program],
+    person: list[str],
+    number: signal.Signals,
 ) -> None:
     """It shows the picture and how to get in, and takes everything down in the end."""
-    program = background(*PROGRAM, "up", "--no-names", LAB)
+    program = background(*person, *PROGRAM, "up", "--no-names", LAB)
     shown = program.see("Ctrl-C")
     assert shown.startswith(Topology.from_file(LAB).diagram())
     namespaces = held_by(program.process.pid)
@@ -260,7 +273,7 @@ def test_up_stays_until_it_is_told_to_end(
         (command,) = re.findall(rf"\n  {name} +(nsenter .*) bash\n", shown)
         look = "hostname; cd /sys/class/net; echo *; ping -c1 left"
         entered = subprocess.run(
-            [*shlex.split(command), "sh", "-c", look],
+            [*person, *shlex.split(command), "sh", "-c", look],
             capture_output=True,
             text=True,
             check=True,
@@ -284,6 +297,7 @@ def names_seen_by(program: Program) -> Path:
 
 
 @needs_root
+@pytest.mark.usefixtures("unconfined")
 @pytest.mark.parametrize("number", ENDING)
 def test_up_makes_names(
     background: Callable[..., Program], number: signal.Signals
@@ -304,6 +318,7 @@ def test_up_makes_names(
 
 
 @needs_root
+@pytest.mark.usefixtures("unconfined")
 def test_up_is_killed(inner: Inner, background: Callable[..., Program]) -> None:
     """Nothing of it is left: no process, no namespace, no name."""
     program = background(*PRIVATE_RUN, *PROGRAM, "up", LAB)

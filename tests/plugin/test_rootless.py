@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_netns.privileges import is_in_user_namespace
+from tests.plugin.people import CONFINED, ORDINARY
 
 if TYPE_CHECKING:
     from .conftest import Inner
 
 pytestmark = pytest.mark.usefixtures("privileged")
-
-#: Behind it somebody has no right but to be root of a user namespace of his own.
-ORDINARY = ["setpriv", "--bounding-set=-all,+setfcap", "--inh-caps=-all"]
-#: Behind it he may not even have that.
-CONFINED = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
 
 HEADER = "netns: rootless, in a user and network namespace*no way to this machine's *"
 
