@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _PACKAGE = str(Path(__file__).parent) + "/"
+_STANDARD_LIBRARY = os.path.dirname(os.__file__) + "/"
+_INSTALLED = (
+    os.path.join(_STANDARD_LIBRARY, "site-packages/"),
+    os.path.join(_STANDARD_LIBRARY, "dist-packages/"),
+)
+#: Who calls fixtures and hooks of this package.
+_PYTEST = {"_pytest", "pluggy"}
 
 
 def without_package_frames(
@@ -15,24 +27,69 @@ def without_package_frames(
 ) -> pytest.ExceptionInfo[BaseException]:
     """Return `excinfo`, and leave in it and its causes what is not of this package.
 
-    An error that has no other frame keeps them all.
+    An error that no line of a test or of its fixtures is to blame for, such as a
+    network that cannot be built, becomes its message alone; a fault of this package
+    keeps all frames.
     """
-    error: BaseException | None = excinfo.value
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        error.__traceback__ = _outside(error.__traceback__) or error.__traceback__
-        error = error.__cause__ or error.__context__
-    return pytest.ExceptionInfo.from_exception(excinfo.value)
+    error = excinfo.value
+    if isinstance(error, Exception) and _is_called_by_pytest(error.__traceback__):
+        return _message_of(error) if _speaks_for_itself(error) else excinfo
+    error.__traceback__ = _outside(error.__traceback__) or error.__traceback__
+    seen = {id(error)}
+    cause = error.__cause__ or error.__context__
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        frames = [*_frames(cause.__traceback__)]
+        if frames and all(map(_is_inside, frames)):
+            cause.__traceback__ = None  # how it came to us is nobody's business
+        else:
+            cause.__traceback__ = _outside(cause.__traceback__) or cause.__traceback__
+        cause = cause.__cause__ or cause.__context__
+    return pytest.ExceptionInfo.from_exception(error)
+
+
+def _speaks_for_itself(error: BaseException) -> bool:
+    from .errors import NetnsError  # a long tree, which most runs never need
+
+    return isinstance(error, NetnsError)
+
+
+def _message_of(error: BaseException) -> pytest.ExceptionInfo[BaseException]:
+    kind = type(error)
+    text = f"{kind.__module__}.{kind.__qualname__}: {error}"
+    failure = pytest.fail.Exception(text, pytrace=False)
+    failure.__context__, failure.__suppress_context__ = error, True
+    return pytest.ExceptionInfo.from_exception(
+        failure.with_traceback(error.__traceback__)
+    )
+
+
+def _is_called_by_pytest(traceback: TracebackType | None) -> bool:
+    """Tell whether pytest was the last to have a say before this package."""
+    last = [one for one in _frames(traceback) if not _is_inside(one)][-1:]
+    return any(
+        one.tb_frame.f_globals.get("__name__", "").partition(".")[0] in _PYTEST
+        for one in last
+    )
+
+
+def _is_inside(traceback: TracebackType) -> bool:
+    """Tell whether a frame is of this package, or of Python's own library."""
+    file = traceback.tb_frame.f_code.co_filename
+    return file.startswith(_PACKAGE) or (
+        file.startswith(_STANDARD_LIBRARY) and not file.startswith(_INSTALLED)
+    )
+
+
+def _frames(traceback: TracebackType | None) -> Iterator[TracebackType]:
+    while traceback is not None:
+        yield traceback
+        traceback = traceback.tb_next
 
 
 def _outside(traceback: TracebackType | None) -> TracebackType | None:
-    frames = []
-    while traceback is not None:
-        if not traceback.tb_frame.f_code.co_filename.startswith(_PACKAGE):
-            frames.append(traceback)
-        traceback = traceback.tb_next
     chain = None
-    for one in reversed(frames):
-        chain = TracebackType(chain, one.tb_frame, one.tb_lasti, one.tb_lineno)
+    for one in reversed([*_frames(traceback)]):
+        if not one.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+            chain = TracebackType(chain, one.tb_frame, one.tb_lasti, one.tb_lineno)
     return chain

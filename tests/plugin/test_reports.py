@@ -324,3 +324,43 @@ def test_tracebacks(inner: Inner) -> None:
             assert text in report[name], name
         assert "pytest_netns/" not in report[name], name
         assert "/threading.py" not in report[name], name
+
+
+def test_errors_that_no_line_is_to_blame_for(inner: Inner) -> None:
+    """What cannot be built says why, and not how pytest calls fixtures."""
+    inner.write(
+        """
+        @pytest.mark.netns(Namespace("a", sysctls={"net.ipv4.no_such_thing": 1}))
+        def test_build(netns):
+            pass
+
+        @pytest.mark.netns(Namespace("a"))
+        def test_program(netns):
+            netns["a"].run(["no-such-program"])
+
+        @pytest.mark.netns(Namespace("a"))
+        def test_fault_of_ours(netns):
+            pass
+
+        @pytest.fixture
+        def netns_topology(request, netns_topology, monkeypatch):
+            if "fault" in request.node.name:
+                monkeypatch.setattr("pytest_netns.manager.Fabric", None)
+            return netns_topology
+        """
+    )
+    result = inner.run()
+    result.assert_outcomes(failed=1, errors=2)
+    report = reports(result)
+    lines = report["test_build"].strip().splitlines()
+    assert re.match(".*KernelError: cannot set sysctl 'net.ipv4.no_such_th", lines[0])
+    assert lines[1].startswith("  declared by Namespace('a', sysctls=")
+    assert len(lines) == 2
+
+    assert "\nFileNotFoundError: " in "\n" + report["test_program"]
+    assert "MissingProgram: cannot run 'no-such-program'" in report["test_program"]
+    assert "subprocess.py" not in report["test_program"]
+
+    assert "'NoneType' object is not callable" in report["test_fault_of_ours"]
+    assert "pytest_netns/manager.py" in report["test_fault_of_ours"]
+    assert "_pytest/" not in report["test_fault_of_ours"]
