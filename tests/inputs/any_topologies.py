@@ -253,6 +253,7 @@ def _via(
     gateways: list[str | None] = [None]
     if network.num_addresses > 4:
         gateways = [str(network[one]) for one in (1, 2, 3) if network[one] not in own]
+    gateways = gateways or [None]
     if not four:
         gateways.append("fe80::9")
     return Route(

@@ -175,7 +175,9 @@ class Place:
         for name in _PROC:
             text = _read(f"/proc/thread-self/net/{name}")
             for line in (text or "").splitlines()[1 if name != "if_inet6" else 0 :]:
-                words = re.sub(r"^\s*\d+:?\s", "", line).split()
+                if name != "packet":  # a pointer, which may look like a number
+                    line = re.sub(r"^\s*\d+:?\s", "", line)  # noqa: PLW2901
+                words = line.split()
                 for at in _NUMBERS_IN_PROC.get(name, ()):
                     words[at : at + 1] = []
                 yield f"proc|{name}|{' '.join(words[:_TELLING])}"
