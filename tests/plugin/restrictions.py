@@ -69,7 +69,7 @@ _PLAIN_ROOT = """
     mkdir {place}/root/a-chroot
     mount --rbind {work} {place}/root/a-chroot
     cd {place}
-    exec chroot {place}/root env --chdir=/a-chroot TMPDIR=/a-chroot "$@"
+    exec chroot {place}/root env --chdir=/a-chroot HOME=/a-chroot TMPDIR=/a-chroot "$@"
 """
 
 

@@ -110,6 +110,7 @@ def developing(inner: Inner) -> list[str]:
         *("--strict-markers", "-p", "no:cacheprovider", "-p", "no:asyncio"),
         *("-p", "no:anyio", "-p", "no:hypothesispytest", "-p", "no:pytest_cov"),
         *("-p", "no:randomly", "-p", "no:rerunfailures", "-p", "no:timeout"),
+        *("-p", "no:benchmark"),
     ]
 
 
