@@ -36,8 +36,8 @@ MAY_DIFFER = {
     r"\|sysctl\|net/(netfilter/nf_log|core/rps_)": "the machine's own",
     r"\|raw neighbour\|.* \w{0,4}4000": "multicast needs no neighbour (NUD_NOARP)",
     rf"\|raw forwarding\|\S+ \S+ 0200.* 2=({_OWN})": "learnt from the network itself",
-    r"\|raw neighbour\|.*<chance>": "learnt from the network itself",
-    r"\|ip neighbour\|(.*<chance>| state )": "learnt from the network itself",
+    rf"\|raw neighbour\|.*({_OWN})": "learnt from the network itself",
+    rf"\|ip neighbour\|(.*({_OWN})| state )": "learnt from the network itself",
     r'\|ip (link|address)\|\S+ flags "(NO-CARRIER|LOWER_UP)"': "the carrier, as above",
     r'\|bridge link\|\S+ flags "(NO-CARRIER|LOWER_UP)"': "the carrier, as above",
     rf'\|bridge fdb\|.*"mac": "({_OWN})".*"state": ""': "learnt, as above",
@@ -68,8 +68,8 @@ _MOVING_KEYS = re.compile(
 def still(line: str) -> str:
     """Return a line without what moves by itself in its middle."""
     kind = line.partition("|")[2].partition("|")[0]
-    if kind == "raw address" and "<chance>" in line:
-        # IFA_F_TENTATIVE, until the carrier is there
+    if kind == "raw address":
+        # a link-local one is IFA_F_TENTATIVE until the carrier is there
         line = line.replace("|0a40c0fd", "|0a4080fd").replace(" 8=c0", " 8=80")
     if numbers := _MOVING_ATTRIBUTES.get(kind):
         return re.sub(rf" ({numbers})=\w*", "", line)
