@@ -105,14 +105,14 @@ def _write_maps_of_parent(maps: dict[str, str], turn: int) -> NoReturn:
 
 def _identity(name: str) -> str:
     """Return the map of all ids that there are here, each to itself."""
-    with open(f"/proc/self/{name}", encoding="ascii") as file:
+    with open(f"/proc/self/{name}", encoding="utf-8") as file:
         extents = [line.split() for line in file]
     return "".join(f"{first} {first} {count}\n" for first, _, count in extents)
 
 
 def _write_map(process: str, name: str, text: str) -> None:
     def write() -> None:
-        with open(f"/proc/{process}/{name}", "w", encoding="ascii") as file:
+        with open(f"/proc/{process}/{name}", "w", encoding="utf-8") as file:
             file.write(text)
 
     _step(name, write)
@@ -130,7 +130,7 @@ def try_out() -> Refused | None:
         os.close(reading)
         _report_trial(writing)
     os.close(writing)
-    with open(reading, encoding="ascii") as pipe:
+    with open(reading, encoding="utf-8") as pipe:
         report = pipe.read()
     _, status = os.waitpid(child, 0)
     if status == 0 and not report:
