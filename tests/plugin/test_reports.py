@@ -215,7 +215,9 @@ def test_tasks(inner: Inner, plugin_args: tuple[str, ...]) -> None:
             assert spawn(netns, lambda: 5).result() == 5
 
         def test_still_running(netns):
-            netns["left"].spawn(netns["left"].socket().accept)
+            server = netns["left"].socket()
+            server.listen()
+            netns["left"].spawn(server.accept)
 
         def test_next(netns):
             pass
