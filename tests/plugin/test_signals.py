@@ -40,7 +40,9 @@ BUSY = """
         away = netns["left"].popen(["unshare", "--net", "sleep", "600"])
         inode = netns["left"].inode
         eventually(lambda: os.stat(f"/proc/{away.pid}/ns/net").st_ino != inode)
-        netns["right"].spawn(netns["right"].socket().accept)
+        server = netns["right"].socket()
+        server.listen()
+        netns["right"].spawn(server.accept)
         with netns["left"]:
             subprocess.Popen(["sleep", "600"], start_new_session=True).returncode = 0
         paths = [namespace.path for namespace in netns]
