@@ -12,7 +12,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--soak",
         action="store_true",
-        help="run the tests of reliability at full length, which takes an hour",
+        help="run the tests of reliability at full length, which takes 45 minutes",
     )
 
 
