@@ -8,8 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from ._mounts import mount_sys
-from ._namefiles import DIRECTORY
+from ._places import NAMES, mount_sys
 from ._syscalls import (
     MS_BIND,
     MS_DATA,
@@ -32,11 +31,11 @@ def furnish() -> None:
 
 def _make_room_for_names() -> None:
     """Let ``ip netns add`` make names, which those outside do not see."""
-    if DIRECTORY.is_dir():
-        mount("tmpfs", str(DIRECTORY), "tmpfs", MS_DATA, "mode=755")
+    if os.path.isdir(NAMES):
+        mount("tmpfs", NAMES, "tmpfs", MS_DATA, "mode=755")
         return
-    _cover(str(DIRECTORY.parent))
-    DIRECTORY.mkdir()
+    _cover(os.path.dirname(NAMES))
+    os.mkdir(NAMES)
 
 
 def _cover(directory: str) -> None:

@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ._obstacles import UNCOVERED, refusal
+from ._places import mount_sys
 from ._procfs import make_settings_writable, settings_are_read_only
 from ._syscalls import (
     CLONE_FS,
@@ -21,7 +22,6 @@ from ._syscalls import (
     CLONE_NEWUTS,
     MS_BIND,
     MS_DATA,
-    MS_RDONLY,
     MS_REC,
     MS_SLAVE,
     detach,
@@ -44,9 +44,6 @@ _THREAD = "/proc/thread-self/ns/"
 _SCRATCH = ("/tmp", "/run", "/mnt", "/dev")  # noqa: S108  # a private tmpfs covers it
 #: What helps in containers that let no host name be set.
 _UNFILTERED = "in Docker: --security-opt seccomp=unconfined, or --privileged"
-#: File systems below /sys that programs look for: a JVM or Go program reads its
-#: limits from the control groups.
-_BELOW_SYS = ("/sys/fs/cgroup", "/sys/fs/bpf")
 
 
 class Surroundings:
@@ -258,46 +255,6 @@ def _replace_with_empty(path: str) -> None:
         os.unlink(path)  # it leads nowhere
     with open(path, "w", encoding="utf-8"):
         pass
-
-
-def mount_sys() -> None:
-    """Show this namespace's interfaces in /sys, and keep what is mounted below it."""
-    kept = {
-        path: os.open(path, os.O_PATH | os.O_CLOEXEC)
-        for path in _BELOW_SYS
-        if os.path.ismount(path)
-    }
-    try:
-        _mount_own_sys()
-        for path, fd in kept.items():
-            mount(f"/proc/thread-self/fd/{fd}", path, "", MS_BIND | MS_REC)
-    finally:
-        for fd in kept.values():
-            os.close(fd)
-
-
-def _mount_own_sys() -> None:
-    """Mount the /sys of the calling thread's network namespace, where there is a /sys.
-
-    Raises:
-        PermissionError: The kernel does not let us; the machine's interfaces are
-            out of sight then: no /sys is better than a wrong one.
-    """
-    if not os.path.isdir("/sys"):
-        return
-    try:
-        try:
-            mount("sysfs", "/sys", "sysfs", MS_DATA)
-        except PermissionError:
-            # whoever has but a read-only /sys, as in a container, and is root of a
-            # user namespace alone, gets no other (mount_too_revealing() in the
-            # kernel's fs/namespace.c)
-            mount("sysfs", "/sys", "sysfs", MS_DATA | MS_RDONLY)
-    except PermissionError:
-        for path in ("/sys/class/net", "/sys/devices/virtual/net"):
-            if os.path.isdir(path):
-                mount("tmpfs", path, "tmpfs", MS_DATA | MS_RDONLY, "mode=755")
-        raise
 
 
 def _overwrite(fd: int, text: str) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._locks import locked
+from ._places import NAMES
 from ._syscalls import MS_BIND, MS_REC, MS_SHARED, detach, mount
 from .errors import KernelError
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from ._watcher import Watcher
 
 #: NETNS_RUN_DIR of iproute2.
-DIRECTORY = Path("/run/netns")
+DIRECTORY = Path(NAMES)
 _NAME = re.compile(r"pytest-(\d+)-.+")
 
 

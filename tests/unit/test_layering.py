@@ -66,6 +66,7 @@ LAYERS = (
         "_nsfile",
         "_obstacles",
         "_procfs",
+        "_places",
         "_openings",
         "_codec",
         "_codec_tables",
