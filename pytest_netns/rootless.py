@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,7 +79,10 @@ def _enter() -> str | None:
 
 
 def _threads_obstacle() -> str | None:
-    number = len(os.listdir("/proc/self/task"))
+    number = _count_threads()
+    if number > 1 and threading.active_count() == 1:
+        _end_idle_threads()
+        number = _count_threads()
     if number == 1:
         return None
     return (
@@ -85,6 +90,25 @@ def _threads_obstacle() -> str | None:
         "user namespace (something imported before starts them: "
         "`python -m pytest -p pytest_netns.plugin` comes first)"
     )
+
+
+def _count_threads() -> int:
+    return len(os.listdir("/proc/self/task"))
+
+
+def _end_idle_threads() -> None:
+    """Have libraries end threads that they can start again, as they do before a fork.
+
+    Such are those of OpenBLAS, which numpy starts when it is imported, and with it
+    plugins that can make use of numpy (pthread_atfork(3)).
+    """
+    with warnings.catch_warnings():
+        # of threads that do stay: the child does nothing that could wait for them
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
 
 
 def _reason(refused: userns.Refused) -> str:

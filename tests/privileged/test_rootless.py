@@ -349,6 +349,24 @@ class TestObstacles:
         assert reason.startswith("2 threads run already")
         assert "-p pytest_netns.plugin" in reason
 
+    def test_threads_of_a_library(self) -> None:
+        """Those of numpy end before a fork, and come again when there is work."""
+        run("""
+            import numpy
+
+            def count():
+                return len(os.listdir("/proc/self/task"))
+
+            number = count()
+            assert number > 1 or os.cpu_count() == 1
+            become(1234)
+            assert go_rootless("auto").entered
+            assert count() == 1
+            square = numpy.ones((500, 500))
+            assert (square @ square == 500).all()
+            assert count() == number
+        """)
+
     def test_root_who_may_not_map_himself(self) -> None:
         """Root of a container without CAP_SETFCAP (since Linux 5.12)."""
         reason = run("""
