@@ -158,7 +158,7 @@ def pytest_runtest_makereport(
         pytest.skip.Exception
     )
     if call.excinfo is not None and not item.config.getoption("fulltrace"):
-        call.excinfo = without_package_frames(call.excinfo)
+        call.excinfo = without_package_frames(call.excinfo, item)
     sections = session.sections() if has_failed else []
     if has_failed and (hint := hint_for(item, call.excinfo and call.excinfo.value)):
         sections.append(("rootless", hint))

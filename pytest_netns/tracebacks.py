@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import TracebackType
+from sys import _getframe
+from types import FunctionType, TracebackType
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
 
 _PACKAGE = str(Path(__file__).parent) + "/"
 _STANDARD_LIBRARY = os.path.dirname(os.__file__) + "/"
@@ -23,17 +25,20 @@ _PYTEST = {"_pytest", "pluggy"}
 
 
 def without_package_frames(
-    excinfo: pytest.ExceptionInfo[BaseException],
+    excinfo: pytest.ExceptionInfo[BaseException], item: pytest.Item
 ) -> pytest.ExceptionInfo[BaseException]:
     """Return `excinfo`, and leave in it and its causes what is not of this package.
 
     An error that no line of a test or of its fixtures is to blame for, such as a
-    network that cannot be built, becomes its message alone; a fault of this package
-    keeps all frames.
+    network that cannot be built, is shown where the test is declared; a fault of
+    this package keeps all frames.
     """
     error = excinfo.value
     if isinstance(error, Exception) and _is_called_by_pytest(error.__traceback__):
-        return _message_of(error) if _speaks_for_itself(error) else excinfo
+        if not _speaks_for_itself(error):
+            return excinfo
+        error.__traceback__, error.__cause__ = _at_beginning_of(item), None
+        return pytest.ExceptionInfo.from_exception(error)
     error.__traceback__ = _outside(error.__traceback__) or error.__traceback__
     seen = {id(error)}
     cause = error.__cause__ or error.__context__
@@ -54,14 +59,19 @@ def _speaks_for_itself(error: BaseException) -> bool:
     return isinstance(error, NetnsError)
 
 
-def _message_of(error: BaseException) -> pytest.ExceptionInfo[BaseException]:
-    kind = type(error)
-    text = f"{kind.__module__}.{kind.__qualname__}: {error}"
-    failure = pytest.fail.Exception(text, pytrace=False)
-    failure.__context__, failure.__suppress_context__ = error, True
-    return pytest.ExceptionInfo.from_exception(
-        failure.with_traceback(error.__traceback__)
+def _at_beginning_of(item: pytest.Item) -> TracebackType:
+    """Return a traceback that ends where a test, with its markers, is declared."""
+    path, line, _ = item.reportinfo()
+    number = (line or 0) + 1
+    code = _own_frame.__code__.replace(
+        co_filename=os.fspath(path), co_firstlineno=number, co_name=item.name
     )
+    frame = FunctionType(code, {"_getframe": _getframe})()
+    return TracebackType(None, frame, frame.f_lasti, number)
+
+
+def _own_frame() -> FrameType:
+    return _getframe()
 
 
 def _is_called_by_pytest(traceback: TracebackType | None) -> bool:

@@ -329,7 +329,7 @@ def test_tracebacks(inner: Inner) -> None:
 
 
 def test_errors_that_no_line_is_to_blame_for(inner: Inner) -> None:
-    """What cannot be built says why, and not how pytest calls fixtures."""
+    """What cannot be built says why and where, and not how pytest calls fixtures."""
     inner.write(
         """
         @pytest.mark.netns(Namespace("a", sysctls={"net.ipv4.no_such_thing": 1}))
@@ -354,10 +354,12 @@ def test_errors_that_no_line_is_to_blame_for(inner: Inner) -> None:
     result = inner.run()
     result.assert_outcomes(failed=1, errors=2)
     report = reports(result)
-    lines = report["test_build"].strip().splitlines()
-    assert re.match(".*KernelError: cannot set sysctl 'net.ipv4.no_such_th", lines[0])
-    assert lines[1].startswith("  declared by Namespace('a', sysctls=")
-    assert len(lines) == 2
+    blamed, *error, _, place = report["test_build"].strip().splitlines()
+    assert blamed.startswith('>   @pytest.mark.netns(Namespace("a", sysctls=')
+    assert re.match("E .*KernelError: cannot set sysctl 'net.ipv4.no_such_", error[0])
+    assert error[1].startswith("E     declared by Namespace('a', sysctls=")
+    assert len(error) == 2
+    assert re.fullmatch(r"test_inner.py:\d+: KernelError", place)
 
     assert "\nFileNotFoundError: " in "\n" + report["test_program"]
     assert "MissingProgram: cannot run 'no-such-program'" in report["test_program"]

@@ -154,6 +154,16 @@ def test_a_thread_of_an_earlier_plugin(inner: Inner) -> None:
     result.stdout.fnmatch_lines(["*does not work here: 2 threads run already*"])
 
 
+def test_numpy_of_an_earlier_plugin(inner: Inner) -> None:
+    """Its threads end at a fork; pytest-randomly, for one, imports it."""
+    inner.write(TESTS)
+    inner.pytester.makepyfile(early="import numpy")
+    inner.monkeypatch.setenv("PYTHONPATH", str(inner.path))
+    result = inner.run_behind(ORDINARY, "--netns-require", "-p", "early")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([HEADER])
+
+
 def test_loaded_by_a_conftest(inner: Inner) -> None:
     """Where plugins are not loaded by themselves, it enters when it is loaded."""
     inner.write(TESTS + OTHERS)
