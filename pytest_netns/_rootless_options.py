@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from .tracebacks import chain_of
 
+if TYPE_CHECKING:
     from .rootless import Rootless
 
 #: Where a pytest configuration has what came of it.
@@ -62,7 +62,7 @@ def enter_if_wanted(config: pytest.Config) -> None:
     if mode == "always" or (mode == "auto" and _lacks_privileges()):
         from .rootless import go_rootless
 
-        outcome = go_rootless(mode)
+        outcome = go_rootless("always")  # that it is wanted is known by now
     config.stash[_OUTCOME] = outcome
 
 
@@ -120,7 +120,7 @@ def hint_for(item: pytest.Item, error: BaseException | None) -> str | None:
     """Return a hint, if a test of something else may have missed the network."""
     if not _has_entered(item.config) or "netns_manager" in _fixtures_of(item):
         return None
-    return _HINT if any(map(_is_unreachable, _chain(error))) else None
+    return _HINT if any(map(_is_unreachable, chain_of(error))) else None
 
 
 def _has_entered(config: pytest.Config) -> bool:
@@ -131,15 +131,6 @@ def _has_entered(config: pytest.Config) -> bool:
 def _fixtures_of(item: pytest.Item) -> list[str]:
     names: list[str] = getattr(item, "fixturenames", [])
     return names
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception, and what it came from."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        yield error
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
 
 
 def _is_unreachable(error: BaseException) -> bool:

@@ -40,17 +40,23 @@ def without_package_frames(
         error.__traceback__, error.__cause__ = _at_beginning_of(item), None
         return pytest.ExceptionInfo.from_exception(error)
     error.__traceback__ = _outside(error.__traceback__) or error.__traceback__
-    seen = {id(error)}
-    cause = error.__cause__ or error.__context__
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
+    _, *causes = chain_of(error)
+    for cause in causes:
         frames = [*_frames(cause.__traceback__)]
         if frames and all(map(_is_inside, frames)):
             cause.__traceback__ = None  # how it came to us is nobody's business
         else:
             cause.__traceback__ = _outside(cause.__traceback__) or cause.__traceback__
-        cause = cause.__cause__ or cause.__context__
     return pytest.ExceptionInfo.from_exception(error)
+
+
+def chain_of(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, and what it came from."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        yield error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
 
 
 def _speaks_for_itself(error: BaseException) -> bool:
