@@ -17,14 +17,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._directories import open_path
+from ._directories import FOLDER, STEP, directory
 from ._invoker import give, invoker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: Timestamps of files lag behind by up to a tick of the kernel's, or what their file
 #: system stores; in seconds.
 _LAG = 2.0
@@ -45,8 +43,11 @@ def give_back(root: str, names: Iterable[str], trees: Iterable[str]) -> None:
     owner = invoker()
     if owner is None:
         return
-    with contextlib.suppress(OSError), _Giver(root, owner[0]) as giver:
-        for name in os.listdir(giver.root):
+    with contextlib.suppress(OSError), directory(root) as found:
+        if os.fstat(found).st_uid != owner[0]:
+            return
+        giver = _Giver(found, owner[0])
+        for name in _names_in(found):
             if any(fnmatchcase(name, pattern) for pattern in names):
                 giver.give([name])
         for path in trees:
@@ -58,15 +59,15 @@ def give_back(root: str, names: Iterable[str], trees: Iterable[str]) -> None:
 
 
 class _Giver:
-    """Gives away what is below a directory of a user; a context manager.
+    """Gives away what is below a directory of a user.
 
-    Raises:
-        OSError: The directory cannot be opened, or is not the user's.
+    Args:
+        root: A descriptor of the directory.
+        user: The user.
     """
 
-    def __init__(self, root: str, user: int) -> None:
-        self.root = os.open(".", _FOLDER, dir_fd=(found := open_path(root)))
-        os.close(found)
+    def __init__(self, root: int, user: int) -> None:
+        self._root = root
         self._user = user
         self._since = _birth() - _LAG
 
@@ -84,16 +85,16 @@ class _Giver:
         if not names or not set(names).isdisjoint({"", ".", ".."}):
             return
         with contextlib.ExitStack() as closing, contextlib.suppress(OSError):
-            parent = self.root
+            parent = self._root
             for name in names[:-1]:
-                parent = os.open(name, _FOLDER, dir_fd=parent)
+                parent = os.open(name, FOLDER, dir_fd=parent)
                 closing.callback(os.close, parent)
             self._give(names[-1], parent, deep=deep)
 
     def _give(self, name: str, parent: int, *, deep: bool) -> None:
         if os.fstat(parent).st_uid != self._user:
             return
-        fd = os.open(name, _STEP, dir_fd=parent)
+        fd = os.open(name, STEP, dir_fd=parent)
         try:
             status = os.fstat(fd)
             is_folder = stat.S_ISDIR(status.st_mode)
@@ -102,27 +103,20 @@ class _Giver:
             if (is_folder or is_file) and status.st_mtime >= self._since:
                 give(fd)
             if deep and is_folder:
-                self._give_content(fd)
+                for one in _names_in(fd):
+                    with contextlib.suppress(OSError):  # it has gone
+                        self._give(one, fd, deep=True)
         finally:
             os.close(fd)
 
-    def _give_content(self, found: int) -> None:
-        folder = os.open(".", _FOLDER, dir_fd=found)
-        try:
-            for name in os.listdir(folder):
-                with contextlib.suppress(OSError):  # it has gone
-                    self._give(name, folder, deep=True)
-        finally:
-            os.close(folder)
 
-    def __enter__(self) -> _Giver:
-        if os.fstat(self.root).st_uid != self._user:
-            self.__exit__()
-            raise PermissionError
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.root)
+def _names_in(found: int) -> list[str]:
+    """List what is in a directory of which there is a descriptor, be it an O_PATH."""
+    folder = os.open(".", FOLDER, dir_fd=found)
+    try:
+        return os.listdir(folder)
+    finally:
+        os.close(folder)
 
 
 def _below(root: str, path: str) -> list[str]:

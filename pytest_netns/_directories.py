@@ -24,8 +24,9 @@ from ._invoker import give, invoker, trusted_users
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+#: A step on a way, to whatever has the name; and one to a directory, to read it.
+STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: No pipe without a writer is to be waited for.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: Not for all the world to write to, whatever the umask is.
@@ -96,7 +97,7 @@ def make_directory(name: str, parent: int) -> int:
         OSError: It cannot be made.
     """
     os.mkdir(name, _MODE, dir_fd=parent)
-    made = os.open(name, _NEW, dir_fd=parent)
+    made = os.open(name, FOLDER, dir_fd=parent)
     give(made)
     return made
 
@@ -121,7 +122,7 @@ def give_files(folder: int) -> None:
 
 
 def _walk(path: str, start: int | None, *, make: bool) -> int:
-    way = _Way(os.open("/" if path.startswith("/") else ".", _STEP, dir_fd=start))
+    way = _Way(os.open("/" if path.startswith("/") else ".", STEP, dir_fd=start))
     try:
         names = path.split("/")[::-1]
         while names:
@@ -158,13 +159,13 @@ class _Way:
             os.close(child)
         if target.startswith("/"):
             os.close(self.fd)
-            self.fd = os.open("/", _STEP)
+            self.fd = os.open("/", STEP)
         return target.split("/")
 
 
 def _open(name: str, parent: int, *, make: bool) -> int:
     """Open what a directory has under a name, links themselves."""
-    flags = _STEP
+    flags = STEP
     # in /proc there are links that their text does not lead along, and nobody's own
     if os.fstat(parent).st_dev == os.stat("/proc").st_dev:
         flags &= ~os.O_NOFOLLOW
@@ -176,7 +177,7 @@ def _open(name: str, parent: int, *, make: bool) -> int:
     try:
         return make_directory(name, parent)
     except FileExistsError:  # somebody else has made it meanwhile
-        return os.open(name, _STEP, dir_fd=parent)
+        return os.open(name, STEP, dir_fd=parent)
 
 
 def _check(name: str, one: os.stat_result, parent: os.stat_result) -> None:
