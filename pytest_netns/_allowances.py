@@ -12,7 +12,7 @@ from . import _trials as trials
 from ._findings import Finding, Subject
 from ._mounts import Surroundings
 from ._nsfile import NamespaceFile
-from ._obstacles import UNCOVERED, advice, namespace_limit, process_limit
+from ._obstacles import UNCOVERED, advice, least_limit, process_limit
 from .privileges import proc_obstacle
 
 if TYPE_CHECKING:
@@ -133,15 +133,13 @@ def _open_files() -> Finding:
 
 
 def _namespaces() -> Finding:
-    kinds = {kind: namespace_limit(kind) for kind in ("net", "mnt", "uts")}
-    limits = {kind: limit for kind, limit in kinds.items() if limit is not None}
-    least = min(limits, key=limits.__getitem__, default="net")
+    kind, limit = least_limit() or ("net", None)
     subject = Subject(
         "number of namespaces",
         "networks of several namespaces",
-        f"as root: sysctl -w user.max_{least}_namespaces=10000",
+        f"as root: sysctl -w user.max_{kind}_namespaces=10000",
     )
-    return _enough(subject, limits.get(least), _NAMESPACES)
+    return _enough(subject, limit, _NAMESPACES)
 
 
 def _processes() -> Finding:

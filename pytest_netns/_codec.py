@@ -15,7 +15,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from ._netlink import fields
+from ._netlink import kind_of
 from ._templates import (
     CREATE_EXCLUSIVE,
     INDEX,
@@ -267,10 +267,6 @@ _IFLA_EXT_MASK = 29
 _RTEXT_FILTER_BRVLAN = 2
 
 
-#: The type in struct nlmsghdr.
-_KIND = struct.Struct("=4xH")
-
-
 @functools.lru_cache(maxsize=16)
 def _dump(kind: int, family: int) -> bytes:
     body = struct.pack("=B", family).ljust(_HEADER_LENGTHS[kind], b"\0")
@@ -291,7 +287,7 @@ def decode(message: bytes) -> Any:
     Raises:
         OSError: It is none of those that we ask for, or makes no sense.
     """
-    (kind,) = fields(_KIND, message)
+    kind = kind_of(message)
     if kind not in _DECODERS:
         raise OSError(f"netlink: a message of an unexpected type, {kind}")
     decoded = _DECODERS[kind](message)

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from .errors import KernelError
+from .privileges import status_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,20 +66,10 @@ def _is_held_by_ours(fd: int) -> bool:
     inode = str(os.fstat(fd).st_ino)
     with open("/proc/locks", encoding="ascii") as file:
         holders = {pid for pid, of in _HOLDER.findall(file.read()) if of == inode}
-    return not {0, os.geteuid()}.isdisjoint(map(_user_of, holders))
-
-
-def _user_of(pid: str) -> int:
-    """Return a process's user, -1 if there is none.
-
-    Not the owner of its directory in /proc: a process can make that root
-    (PR_SET_DUMPABLE of prctl(2)).
-    """
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/status", "rb") as file:
-        for line in file:
-            if line.startswith(b"Uid:"):
-                return int(line.split()[2])
-    return -1
+    # their effective users: not the owners of their directories in /proc, which a
+    # process can make root (PR_SET_DUMPABLE of prctl(2))
+    users = {user for pid in holders for user in status_of(pid, "Uid")[1:2]}
+    return not users.isdisjoint({"0", str(os.geteuid())})
 
 
 @contextlib.contextmanager

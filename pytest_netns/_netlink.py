@@ -35,6 +35,7 @@ _NLM_F_DUMP_INTR = 0x10
 _NLMSGERR_ATTR_MSG = 1
 
 _HEADER = struct.Struct("=IHHII")
+_KIND = struct.Struct("=4xH")
 #: struct nlmsgerr, behind struct nlmsghdr.
 _ERROR = struct.Struct("=16xi")
 
@@ -264,6 +265,16 @@ def fields(layout: struct.Struct, message: bytes) -> tuple[Any, ...]:
     if len(message) < layout.size:
         raise OSError(f"netlink: a message of {len(message)} bytes is too short")
     return layout.unpack_from(message)
+
+
+def kind_of(message: bytes) -> int:
+    """Return the type of a message (struct nlmsghdr).
+
+    Raises:
+        OSError: It is too short to have one.
+    """
+    kind: int = fields(_KIND, message)[0]
+    return kind
 
 
 def _patch_flags(request: bytearray, flags: int) -> None:

@@ -15,16 +15,15 @@ import struct
 import subprocess
 
 from . import _libnftables as libnftables
-from ._netlink import attribute, fields
+from ._netlink import attribute, kind_of
 from ._programs import hint_of_sudo
 from .errors import MissingFeature, MissingTool, PrivilegeError, RulesetError
 from .privileges import NEEDED_CAPABILITIES, explain
 
 #: How nft is told to read a ruleset from its standard input.
 COMMAND = ("nft", "-f", "-")
-# include/uapi/linux/netlink.h, the type in struct nlmsghdr
+# include/uapi/linux/netlink.h
 NETLINK_NETFILTER = 12
-_KIND = struct.Struct("=4xH")
 # include/uapi/linux/netfilter/nfnetlink.h and nf_tables.h
 _SUBSYSTEM = 10 << 8
 _NEW_GENERATION, _NFTA_GEN_ID = _SUBSYSTEM | 15, 1
@@ -139,8 +138,7 @@ def generation() -> bytes:
     with speaker:
         speaker.send(_GET_GENERATION)
         answer = speaker.recv(4096)
-    (kind,) = fields(_KIND, answer)
-    if kind != _NEW_GENERATION:
+    if kind_of(answer) != _NEW_GENERATION:
         return b""
     return attribute(answer, _NFTA_GEN_ID, _NFTABLES_HEADER) or b""
 

@@ -149,17 +149,27 @@ def namespace_limit(kind: str) -> int | None:
     return _number_in(f"/proc/sys/user/max_{kind}_namespaces")
 
 
-def _too_many_namespaces(kinds: Iterable[str]) -> str:
-    limits = {kind: namespace_limit(kind) for kind in kinds}
-    known = {kind: limit for kind, limit in limits.items() if limit is not None}
+def least_limit(kinds: Iterable[str] = NAMESPACES) -> tuple[str, int] | None:
+    """Return the kind that this user may have the fewest of, and how many of it.
+
+    None is for a kernel that tells of none.
+    """
+    limits = [(namespace_limit(kind), kind) for kind in kinds]
+    known = [(limit, kind) for limit, kind in limits if limit is not None]
     if not known:
+        return None
+    limit, kind = min(known, key=lambda one: one[0])
+    return kind, limit
+
+
+def _too_many_namespaces(kinds: Iterable[str]) -> str:
+    if (least := least_limit(kinds)) is None:
         return ""
-    kind = min(known, key=known.__getitem__)
-    path = f"/proc/sys/user/max_{kind}_namespaces"
+    kind, limit = least
     return (
-        f"{path} is {known[kind]}, and that is how many there are: those of networks "
-        "that are not closed yet, and of other runs; as root: "
-        f"sysctl -w user.max_{kind}_namespaces={max(10_000, 10 * known[kind])}"
+        f"/proc/sys/user/max_{kind}_namespaces is {limit}, and that is how many there "
+        "are: those of networks that are not closed yet, and of other runs; as root: "
+        f"sysctl -w user.max_{kind}_namespaces={max(10_000, 10 * limit)}"
     )
 
 
@@ -214,8 +224,7 @@ def read_only_settings(error: OSError) -> str:
     """Say what to do where sysctls are read-only, and no /proc of our own helps."""
     return (
         "/proc/sys is mounted read-only, as containers have it, and another /proc "
-        f"cannot be mounted ({error.strerror}); in Docker: --security-opt "
-        "systempaths=unconfined, or --privileged"
+        f"cannot be mounted ({error.strerror}); {UNCOVERED}"
     )
 
 

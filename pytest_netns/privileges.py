@@ -60,26 +60,30 @@ def missing_capabilities() -> list[str]:
 
 def lacking(capabilities: Mapping[int, str]) -> list[str]:
     """Name those capabilities, by number, that the calling thread has not in effect."""
-    effective = int(_status("CapEff") or "0", 16)
+    effective = int("".join(status_of("thread-self", "CapEff")) or "0", 16)
     return [name for bit, name in capabilities.items() if not effective >> bit & 1]
 
 
 def is_filtered() -> bool:
     """Tell whether seccomp filters what this process may ask of the kernel."""
     # SECCOMP_MODE_FILTER, include/uapi/linux/seccomp.h
-    return _status("Seccomp") == "2"
+    return status_of("thread-self", "Seccomp") == ["2"]
 
 
-def _status(field: str) -> str:
-    """Return what proc_pid_status(5) says of the calling thread; "" for nothing."""
+def status_of(process: int | str, field: str) -> list[str]:
+    """Return the words that proc_pid_status(5) has of a process; none if it is gone.
+
+    Args:
+        process: Its number, or "thread-self" for the calling thread.
+        field: What is wanted to know.
+    """
     try:
-        lines = Path("/proc/thread-self/status").read_text().splitlines()
-    except OSError:  # there is no /proc
-        return ""
-    for line in lines:
-        if line.startswith(f"{field}:"):
-            return line.split()[1]
-    return ""
+        lines = Path(f"/proc/{process}/status").read_bytes().splitlines()
+    except OSError:
+        return []
+    name = f"{field}:".encode()
+    found = (line for line in lines if line.startswith(name))
+    return next(found, b"").decode().split()[1:]
 
 
 def explain(

@@ -215,9 +215,9 @@ def _has_line(entry: Any) -> bool:
 
 def _is_child(pid: int) -> bool:
     """Tell whether this is still a child of ours; a worker may be elsewhere."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/status", "rb") as file:
-        return b"\nPPid:\t%d\n" % os.getpid() in file.read()
-    return False
+    from .privileges import status_of
+
+    return status_of(pid, "PPid") == [str(os.getpid())]
 
 
 #: What each thread had blocked before it forked.

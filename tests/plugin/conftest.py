@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_netns.privileges import missing_capabilities
+from tests.plugin.people import CONFINED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,7 +80,7 @@ def unprivileged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("PYTEST_ADDOPTS", "--netns-rootless=never")
     if missing_capabilities():
         return []
-    return ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+    return CONFINED
 
 
 class Inner:

@@ -85,7 +85,8 @@ def test_what_is_forbidden_to_the_privileged(
 def test_capabilities_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are named, with the options that give them."""
     monkeypatch.setattr(_obstacles, "_home_belongs_to_others", lambda: False)
-    monkeypatch.setattr(privileges, "_status", lambda _: f"{1 << 12 | 1 << 21:016x}")
+    mask = f"{1 << 12 | 1 << 21:016x}"
+    monkeypatch.setattr(privileges, "status_of", lambda *_: [mask])
     assert _obstacles.advice(errno.EPERM) == (
         "this process lacks CAP_NET_RAW and CAP_SYS_CHROOT "
         "(in Docker: --cap-add=NET_RAW --cap-add=SYS_CHROOT, or --privileged)"
